@@ -131,7 +131,7 @@ impl Uploads {
     pub async fn received(&self, name: &UploadName) -> Result<Option<u64>, UploadError> {
         let path = self.directory.join(name.as_str());
         match tokio::fs::symlink_metadata(&path).await {
-            Ok(metadata) => Ok(metadata.is_file().then(|| metadata.len())),
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(UploadError::io("look at", &path, 0, error)),
         }

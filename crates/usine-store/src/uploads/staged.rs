@@ -1,6 +1,6 @@
 //! One staged file, open and locked. Everything here blocks and belongs on the threads for file system work.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -51,16 +51,12 @@ impl Staged {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
                 Err(error) => return Err(failed(error)),
             };
-            match file.try_lock() {
-                Ok(()) => {}
+            let metadata = match lock(&path, &file) {
+                Ok(Some(metadata)) => metadata,
+                Ok(None) => continue,
                 Err(TryLockError::WouldBlock) => return Err(UploadError::Busy { name }),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-            let metadata = file.metadata().map_err(failed)?;
-            // Between opening and locking, the file may have gone into the store: never write to that.
-            if !is_same_file(&path, &metadata).map_err(failed)? {
-                continue;
-            }
+            };
             if !metadata.is_file() {
                 return Err(failed(io::Error::other("not a regular file")));
             }
@@ -79,9 +75,10 @@ impl Staged {
     /// that the length always counts bytes that belong together.
     pub(super) fn write(&mut self, offset: u64, pieces: &[Bytes]) -> io::Result<()> {
         if offset < self.length {
-            self.hasher = if offset == 0 { Some(Sha256::new()) } else { None };
+            self.hasher = None;
             self.file.set_len(offset)?;
             self.length = offset;
+            self.hasher = (offset == 0).then(Sha256::new);
         }
         for piece in pieces {
             self.append(piece)?;
@@ -136,5 +133,34 @@ impl Drop for Staged {
         if let Some(hasher) = self.hasher.take() {
             self.hashes.keep(&self.name, &self.file, hasher);
         }
+    }
+}
+
+/// Locks a file just opened as `path`. `None` if it went into the store or was removed before the lock was ours: it must
+/// not be written to.
+fn lock(path: &Path, file: &File) -> Result<Option<Metadata>, TryLockError> {
+    file.try_lock()?;
+    let metadata = file.metadata().map_err(TryLockError::Error)?;
+    let ours = is_same_file(path, &metadata).map_err(TryLockError::Error)?;
+    Ok(ours.then_some(metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_left_between_opening_and_locking_is_not_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("upload");
+        let file = File::create(&path).unwrap();
+        assert!(matches!(lock(&path, &file), Ok(Some(_))));
+        file.unlock().unwrap();
+
+        fs::rename(&path, directory.path().join("in the store")).unwrap();
+        assert!(matches!(lock(&path, &file), Ok(None)));
+
+        File::create(&path).unwrap();
+        assert!(matches!(lock(&path, &file), Ok(None)), "another upload has the name now");
     }
 }
