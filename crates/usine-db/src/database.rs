@@ -1,0 +1,221 @@
+//! The door to SQLite and PostgreSQL: connecting, one transaction per change, events after commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sea_orm::{
+    ActiveModelTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, NotSet, Set,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+use sea_orm_migration::MigratorTrait;
+use tokio::sync::{Mutex, broadcast};
+
+use crate::entity::event;
+use crate::error::{Error, Result};
+use crate::migration::Migrator;
+
+/// How often one change is tried before the caller hears of it.
+const MAX_TRIES: u32 = 8;
+
+/// Events that a slow listener may be behind before it must read the database again.
+const EVENT_BACKLOG: usize = 4096;
+
+/// A database: SQLite or PostgreSQL, by its URL.
+///
+/// SQLite has one writing connection with immediate transactions, so that two changes never dead-lock, and many reading
+/// ones (WAL). PostgreSQL has one pool for both. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    events: broadcast::Sender<event::Model>,
+    retries: AtomicU64,
+}
+
+/// How many connections a pool has.
+const READERS: u32 = 8;
+
+impl Database {
+    /// Connects to `sqlite:PATH` or `postgres://…`. Does not look at the schema: see [`Database::migrate`].
+    pub async fn connect(url: &str) -> Result<Self> {
+        let options = |max: u32| {
+            let mut options = ConnectOptions::new(url);
+            options
+                .max_connections(max)
+                .min_connections(0)
+                .acquire_timeout(Duration::from_secs(30))
+                .sqlx_logging(false)
+                .map_sqlx_sqlite_opts(|sqlite| {
+                    use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+                    // FULL: a commit that was answered survives a power cut.
+                    sqlite
+                        .create_if_missing(true)
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Full)
+                        .busy_timeout(Duration::from_secs(10))
+                        .foreign_keys(true)
+                        .statement_cache_capacity(256)
+                })
+                .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine"));
+            options
+        };
+        let (writer, reader) = if url.starts_with("sqlite:") {
+            let writer = sea_orm::Database::connect(options(1)).await?;
+            (writer, sea_orm::Database::connect(options(READERS)).await?)
+        } else {
+            let pool = sea_orm::Database::connect(options(READERS * 2)).await?;
+            (pool.clone(), pool)
+        };
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        Ok(Self { inner: Arc::new(Inner { writer, reader, events, retries: AtomicU64::new(0) }) })
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<()> {
+        Ok(Migrator::up(&self.inner.writer, None).await?)
+    }
+
+    /// Names of migrations that this database still lacks.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>> {
+        let pending = Migrator::get_pending_migrations(&self.inner.writer).await?;
+        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+    }
+
+    /// The connection for reading.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.inner.reader
+    }
+
+    /// Which engine it is.
+    pub fn backend(&self) -> DbBackend {
+        self.inner.reader.get_database_backend()
+    }
+
+    /// Every event of this process, after its commit. A hint: whoever gets one reads the database.
+    pub fn events(&self) -> broadcast::Receiver<event::Model> {
+        self.inner.events.subscribe()
+    }
+
+    /// Passes on events that another process has written.
+    pub fn republish(&self, events: Vec<event::Model>) {
+        for event in events {
+            // Nobody listening is fine.
+            let _ = self.inner.events.send(event);
+        }
+    }
+
+    /// How often a transaction had to be tried again since the start.
+    pub fn retries(&self) -> u64 {
+        self.inner.retries.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        // Errors while closing lose nothing: what was committed is committed.
+        let _ = self.inner.writer.clone().close().await;
+        let _ = self.inner.reader.clone().close().await;
+    }
+
+    pub(crate) async fn begin_write(&self) -> Result<WriteTransaction> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let transaction = self.inner.writer.begin_with_options(options).await?;
+        Ok(WriteTransaction { transaction, events: Mutex::new(Vec::new()) })
+    }
+
+    /// Ends one try of [`transact!`]: commits and publishes, or rolls back; `None` means try again.
+    pub(crate) async fn settle<T>(
+        &self,
+        transaction: WriteTransaction,
+        outcome: Result<T>,
+        tries: &mut u32,
+    ) -> Option<Result<T>> {
+        *tries += 1;
+        let outcome = match outcome {
+            Ok(value) => match transaction.transaction.commit().await {
+                Ok(()) => {
+                    self.republish(transaction.events.into_inner());
+                    Ok(value)
+                }
+                Err(error) => Err(Error::from(error)),
+            },
+            Err(error) => {
+                // The error that led here says more than one of the roll-back.
+                let _ = transaction.transaction.rollback().await;
+                Err(error)
+            }
+        };
+        match outcome {
+            Err(error) if error.is_transient() => {
+                self.inner.retries.fetch_add(1, Ordering::Relaxed);
+                if *tries < MAX_TRIES {
+                    tokio::time::sleep(backoff(*tries, self.retries())).await;
+                    return None;
+                }
+                match error {
+                    Error::Database(last) => Some(Err(Error::StillBusy { tries: *tries, last })),
+                    other => Some(Err(other)),
+                }
+            }
+            settled => Some(settled),
+        }
+    }
+}
+
+/// 2, 4, 8, … milliseconds, each with a spread so that two who collided do not meet again.
+fn backoff(tries: u32, spread: u64) -> Duration {
+    let base = 2u64 << tries.min(8);
+    Duration::from_millis(base + (spread.wrapping_mul(2_654_435_761) >> 7) % base)
+}
+
+/// A transaction that changes something, and the events it writes on the way.
+pub(crate) struct WriteTransaction {
+    transaction: DatabaseTransaction,
+    events: Mutex<Vec<event::Model>>,
+}
+
+impl WriteTransaction {
+    /// Where statements go.
+    pub(crate) fn connection(&self) -> &DatabaseTransaction {
+        &self.transaction
+    }
+
+    /// Writes an event; it is published if and when the transaction commits.
+    pub(crate) async fn record(&self, event: event::NewEvent) -> Result<()> {
+        let row = event::ActiveModel {
+            id: NotSet,
+            created_at: Set(event.at),
+            kind: Set(crate::Text(event.kind)),
+            work_request_id: Set(event.work_request_id),
+            worker_id: Set(event.worker_id),
+            user_id: Set(event.user_id),
+            detail: Set(event.detail),
+        };
+        let written = row.insert(&self.transaction).await?;
+        self.events.lock().await.push(written);
+        Ok(())
+    }
+}
+
+/// Runs a block in one write transaction, again (bounded, with a growing jittered pause) when the database was busy.
+/// The block may run several times: it reads what it needs inside and has no effect outside the database.
+macro_rules! transact {
+    ($database:expr, $transaction:ident => $block:block) => {{
+        let mut tries = 0;
+        loop {
+            let $transaction = $database.begin_write().await?;
+            let outcome: $crate::Result<_> = async { $block }.await;
+            if let Some(settled) = $database.settle($transaction, outcome, &mut tries).await {
+                break settled;
+            }
+        }
+    }};
+}
+pub(crate) use transact;

@@ -1,0 +1,169 @@
+//! `noop`: does nothing and ends as it is told.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use usine_model::lookup::LookupSingle;
+use usine_model::tags::Tags;
+use usine_model::work_request::{Results, TaskType};
+
+use crate::Backend;
+use crate::run::{Bench, BoxFuture, Run, TaskError};
+use crate::task::{CommonDynamicData, Input, Resolved, ServerFacts, Task, base_tags};
+use crate::task_data::{SingleSchema, TaskDataError, default_task_configuration, parse, parse_with_old_names};
+
+/// The task.
+pub(crate) struct Noop;
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoopData {
+    /// How to end.
+    #[serde(default = "success", deserialize_with = "result")]
+    #[schemars(with = "String")]
+    result: Results,
+    /// Accepted and ignored, as are the next two.
+    #[serde(default)]
+    backend: Backend,
+    #[serde(default)]
+    #[schemars(with = "Option<SingleSchema>")]
+    environment: Option<LookupSingle>,
+    #[serde(default)]
+    build_architecture: Option<String>,
+    #[serde(default = "default_task_configuration")]
+    #[schemars(with = "Option<SingleSchema>")]
+    task_configuration: Option<LookupSingle>,
+}
+
+fn success() -> Results {
+    Results::Success
+}
+
+/// A result, or a boolean as before 0.16: success or failure.
+fn result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Results, D::Error> {
+    struct ResultVisitor;
+
+    impl Visitor<'_> for ResultVisitor {
+        type Value = Results;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("'success', 'failure', 'temporary failure', 'error' or 'skipped'")
+        }
+
+        fn visit_bool<E>(self, value: bool) -> Result<Results, E> {
+            Ok(if value { Results::Success } else { Results::Failure })
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Results, E> {
+            // The empty result means "not ended": a task cannot end with it.
+            let result = text.parse().ok().filter(|result| *result != Results::None);
+            result.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_any(ResultVisitor)
+}
+
+impl Task for Noop {
+    fn name(&self) -> &'static str {
+        "noop"
+    }
+
+    fn task_type(&self) -> TaskType {
+        TaskType::Worker
+    }
+
+    fn check(&self, data: &Value) -> Result<(), TaskDataError> {
+        parse_with_old_names::<NoopData>(data).map(drop)
+    }
+
+    fn inputs(&self, data: &Value) -> Result<Vec<Input>, TaskDataError> {
+        self.check(data)?;
+        Ok(Vec::new())
+    }
+
+    fn required_tags(&self, data: &Value, _fallback_architecture: &str) -> Result<Tags, TaskDataError> {
+        self.check(data)?;
+        Ok(base_tags(self))
+    }
+
+    fn provided_tags(&self, _data: &Value, _resolved: &Resolved) -> Tags {
+        Tags::new()
+    }
+
+    fn dynamic_data(&self, data: &Value, resolved: &Resolved, _: &ServerFacts) -> Result<Map<String, Value>, TaskDataError> {
+        self.check(data)?;
+        Ok(Map::from_iter([("task_input_fields".to_owned(), resolved.input_fields(&[]).into())]))
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(NoopData).to_value()
+    }
+
+    fn prepare(&self, data: &Value, dynamic: Option<&Value>) -> Result<Box<dyn Run>, TaskDataError> {
+        if let Some(dynamic) = dynamic.filter(|dynamic| !dynamic.is_null()) {
+            parse::<CommonDynamicData>(dynamic)?;
+        }
+        Ok(Box::new(NoopRun(parse_with_old_names::<NoopData>(data)?.result)))
+    }
+}
+
+struct NoopRun(Results);
+
+impl Run for NoopRun {
+    fn run<'a>(&'a mut self, _bench: &'a mut Bench<'_>) -> BoxFuture<'a, Result<Results, TaskError>> {
+        Box::pin(async { Ok(self.0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn data() {
+        for good in [
+            json!({}),
+            json!({"result": "temporary failure"}),
+            json!({"result": true}),
+            json!({"backend": "qemu", "environment": 3, "host_architecture": "amd64", "task_configuration": null}),
+        ] {
+            assert_eq!(Noop.check(&good), Ok(()), "{good}");
+        }
+        for (bad, path) in [
+            (json!({"result": ""}), "result"),
+            (json!({"result": "fine"}), "result"),
+            (json!({"result": null}), "result"),
+            (json!({"surprise": 1}), "surprise"),
+            (json!({"backend": "xen"}), "backend"),
+        ] {
+            let error = Noop.check(&bad).unwrap_err();
+            assert_eq!(error.errors.keys().collect::<Vec<_>>(), [path], "{bad}");
+        }
+        assert_eq!(
+            Noop.check(&json!({"result": "fine"})).unwrap_err().to_string(),
+            "1 validation error: result: Input should be 'success', 'failure', 'temporary failure', 'error' or 'skipped'"
+        );
+    }
+
+    #[test]
+    fn requirements() {
+        let tags = Noop.required_tags(&json!({}), "amd64").unwrap();
+        assert_eq!(tags.into_iter().collect::<Vec<_>>(), ["worker:task:worker:noop:version:1", "worker:type:external"]);
+        let server = ServerFacts { fqdn: "d.example".into(), fallback_architecture: "amd64".into() };
+        let dynamic = Noop.dynamic_data(&json!({}), &Resolved::new(), &server).unwrap();
+        assert_eq!(Value::Object(dynamic), json!({"task_input_fields": {"task_configuration": null}}));
+    }
+
+    #[test]
+    fn the_worker_refuses_unknown_dynamic_keys() {
+        assert!(Noop.prepare(&json!({}), Some(&json!({"subject": null}))).is_ok());
+        assert!(Noop.prepare(&json!({}), None).is_ok());
+        assert!(Noop.prepare(&json!({}), Some(&json!({"environment_id": 3}))).is_err());
+    }
+}

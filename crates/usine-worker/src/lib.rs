@@ -1,0 +1,1 @@
+//! The worker: connect, take, run, upload, report.
