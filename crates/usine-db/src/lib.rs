@@ -5,12 +5,26 @@
 //! line, scheduler and upkeep. Each change is one transaction, guarded in the statement, with its event. Times and random
 //! keys come in as arguments.
 
+pub mod account;
+pub mod artifact;
 mod database;
 pub mod entity;
 mod error;
+pub mod invariants;
 mod migration;
+mod neighbour;
+pub mod scheduling;
 mod text;
+pub mod token;
+pub mod work_request;
+pub mod worker;
 
+pub use account::{UserManager, WorkspaceManager};
+pub use artifact::{Artifact, ArtifactManager};
 pub use database::Database;
 pub use error::{Error, Result};
+pub use scheduling::QueueManager;
 pub use text::Text;
+pub use token::{Token, TokenManager};
+pub use work_request::{WorkRequest, WorkRequestManager};
+pub use worker::{Worker, WorkerManager};

@@ -35,10 +35,18 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `workspace_id`.
-    #[sea_orm(belongs_to = "super::workspace::Entity", from = "Column::WorkspaceId", to = "super::workspace::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::workspace::Entity",
+        from = "Column::WorkspaceId",
+        to = "super::workspace::Column::Id"
+    )]
     Workspace,
     /// By `created_by_work_request_id`.
-    #[sea_orm(belongs_to = "super::work_request::Entity", from = "Column::CreatedByWorkRequestId", to = "super::work_request::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::work_request::Entity",
+        from = "Column::CreatedByWorkRequestId",
+        to = "super::work_request::Column::Id"
+    )]
     WorkRequest,
 }
 

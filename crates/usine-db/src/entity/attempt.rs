@@ -36,7 +36,11 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `work_request_id`.
-    #[sea_orm(belongs_to = "super::work_request::Entity", from = "Column::WorkRequestId", to = "super::work_request::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::work_request::Entity",
+        from = "Column::WorkRequestId",
+        to = "super::work_request::Column::Id"
+    )]
     WorkRequest,
 }
 

@@ -21,7 +21,11 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `file_in_artifact_id`.
-    #[sea_orm(belongs_to = "super::file_in_artifact::Entity", from = "Column::FileInArtifactId", to = "super::file_in_artifact::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::file_in_artifact::Entity",
+        from = "Column::FileInArtifactId",
+        to = "super::file_in_artifact::Column::Id"
+    )]
     FileInArtifact,
 }
 

@@ -14,6 +14,5 @@ pub mod scope;
 pub mod token;
 pub mod user;
 pub mod work_request;
-pub mod work_request_dependency;
 pub mod worker;
 pub mod workspace;

@@ -134,13 +134,6 @@ CREATE INDEX work_request_completed ON work_request (completed_at, id) WHERE com
 CREATE INDEX work_request_parent ON work_request (parent_id, task_type, task_name) WHERE parent_id IS NOT NULL;
 CREATE INDEX work_request_status ON work_request (status, task_type) WHERE status IN ('blocked', 'pending', 'running');
 
-CREATE TABLE work_request_dependency (
-    work_request_id BIGINT NOT NULL REFERENCES work_request (id) ON DELETE CASCADE,
-    depends_on_id BIGINT NOT NULL REFERENCES work_request (id) ON DELETE CASCADE,
-    PRIMARY KEY (work_request_id, depends_on_id)
-);
-CREATE INDEX work_request_dependency_reverse ON work_request_dependency (depends_on_id);
-
 -- Each hand-out of a work request to a worker: only the live attempt may report.
 CREATE TABLE attempt (
     id {id},

@@ -1,0 +1,93 @@
+//! What must always be true, written down once as SQL: run after every integration test and by `usine admin check`.
+
+use sea_orm::{FromQueryResult, Statement};
+
+use crate::{Database, Result};
+
+/// A row that breaks an invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant, in words.
+    pub invariant: &'static str,
+    /// Id of the row.
+    pub id: i64,
+}
+
+/// Each invariant and the query for the ids of the rows that break it.
+const INVARIANTS: &[(&str, &str)] = &[
+    (
+        "a running work request of a worker has a worker and a live attempt",
+        "SELECT w.id FROM work_request w WHERE w.status = 'running' AND w.task_type IN ('Worker', 'Signing') \
+         AND (w.worker_id IS NULL OR NOT EXISTS \
+              (SELECT 1 FROM attempt a WHERE a.work_request_id = w.id AND a.ended_at IS NULL))",
+    ),
+    (
+        "a live attempt belongs to a running work request of the same worker",
+        "SELECT a.id FROM attempt a JOIN work_request w ON w.id = a.work_request_id WHERE a.ended_at IS NULL \
+         AND (w.status <> 'running' OR w.worker_id IS NULL OR w.worker_id <> a.worker_id)",
+    ),
+    (
+        "a worker has at most as many pending and running work requests as its concurrency",
+        "SELECT k.id FROM worker k WHERE k.concurrency < \
+         (SELECT COUNT(*) FROM work_request w WHERE w.worker_id = k.id AND w.status IN ('pending', 'running'))",
+    ),
+    (
+        "a pending work request has its requirements interned",
+        "SELECT w.id FROM work_request w WHERE w.status = 'pending' AND w.requirement_set_id IS NULL",
+    ),
+    (
+        "an ended work request has the time and the event of its end",
+        "SELECT w.id FROM work_request w WHERE w.status IN ('completed', 'aborted') \
+         AND (w.completed_at IS NULL OR NOT EXISTS \
+              (SELECT 1 FROM event e WHERE e.work_request_id = w.id AND e.kind = w.status))",
+    ),
+    (
+        "a work request is completed once",
+        "SELECT e.work_request_id AS id FROM event e WHERE e.kind = 'completed' \
+         GROUP BY e.work_request_id HAVING COUNT(*) > 1",
+    ),
+    (
+        "a work-request token belongs to the live attempt of a running work request",
+        "SELECT t.id FROM token t WHERE t.token_type = 'work-request' AND NOT EXISTS \
+         (SELECT 1 FROM attempt a WHERE a.token_hash = t.hash AND a.ended_at IS NULL)",
+    ),
+    (
+        "a complete file with content is in a store",
+        "SELECT f.id FROM file_in_artifact f JOIN file c ON c.id = f.file_id WHERE f.complete AND c.size > 0 \
+         AND NOT EXISTS (SELECT 1 FROM file_in_store s WHERE s.file_id = c.id)",
+    ),
+    (
+        "a complete file has no upload in progress",
+        "SELECT u.id FROM file_upload u JOIN file_in_artifact f ON f.id = u.file_in_artifact_id WHERE f.complete",
+    ),
+    (
+        "every token has the link that its type needs",
+        "SELECT t.id FROM token t WHERE \
+         (t.token_type = 'user' AND t.user_id IS NULL) \
+         OR (t.token_type = 'work-request' AND t.work_request_id IS NULL) \
+         OR (t.token_type = 'external-user' AND t.external_username = '') \
+         OR (t.token_type = 'worker' AND NOT EXISTS (SELECT 1 FROM worker k WHERE k.token_id = t.id)) \
+         OR (t.token_type = 'worker-activation' \
+             AND NOT EXISTS (SELECT 1 FROM worker k WHERE k.activation_token_id = t.id))",
+    ),
+];
+
+/// All rows that break an invariant; empty when all is well.
+pub async fn check(database: &Database) -> Result<Vec<Violation>> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        id: i64,
+    }
+    let mut violations = Vec::new();
+    for (invariant, sql) in INVARIANTS {
+        let statement = Statement::from_string(database.backend(), *sql);
+        let rows = Row::find_by_statement(statement).all(database.reader()).await?;
+        violations.extend(rows.into_iter().map(|row| Violation { invariant, id: row.id }));
+    }
+    Ok(violations)
+}
+
+/// The invariants in words, for the documentation and `usine admin check`.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    INVARIANTS.iter().map(|(invariant, _)| *invariant)
+}

@@ -1,0 +1,454 @@
+//! `WorkRequest` and `WorkRequestManager`: requests to execute a task, and every step of their lives.
+//!
+//! Each step is one transaction that locks the row, asks the pure rules, changes it with the old status in the
+//! statement's condition, and writes the event. [`create`] makes them, [`handout`] gives them to workers and takes the
+//! reports, [`retry`] replaces them.
+
+mod create;
+mod handout;
+mod manager;
+mod retry;
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use serde_json::{Value, json};
+use usine_model::event::EventKind;
+use usine_model::output_data::OutputData;
+use usine_model::policy::Deadlines;
+use usine_model::work_request::{self as rules, MarkRunning, Results, State, StatusChangeError, Statuses};
+
+use crate::database::{WriteTransaction, transact};
+use crate::entity::event::NewEvent;
+use crate::entity::{attempt, token, work_request, worker};
+use crate::neighbour::Place;
+use crate::worker::{Worker, occupying};
+use crate::{Database, Error, Result, Text};
+
+pub use create::{NewWorkRequest, SchedulerTags};
+pub use handout::{HandedOut, Loss, ReportOutcome};
+pub use manager::WorkRequestManager;
+pub use retry::{RetryError, RetryReason};
+pub use work_request::Model as WorkRequest;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "kebab-case")]
+pub enum AttemptOutcome {
+    /// The worker reported a result.
+    Reported,
+    /// The work request was aborted.
+    Aborted,
+    /// The worker fell silent.
+    LeaseExpired,
+    /// The worker came back and asked for work without reporting this one.
+    WorkerRestarted,
+    /// The worker was disabled.
+    DeAssigned,
+}
+
+impl WorkRequest {
+    /// The facts that decide what may happen next.
+    pub fn state(&self, superseded: bool) -> State {
+        State {
+            id: self.id,
+            task_type: *self.task_type,
+            status: *self.status,
+            result: *self.result,
+            has_worker: self.worker_id.is_some(),
+            superseded,
+        }
+    }
+
+    /// Label of the status.
+    pub fn get_status_display(&self) -> &'static str {
+        self.status.label()
+    }
+
+    /// Label of the result.
+    pub fn get_result_display(&self) -> &'static str {
+        self.result.label()
+    }
+
+    /// Seconds from start to completion, or `None` if either is missing.
+    pub fn duration(&self) -> Option<f64> {
+        rules::duration(self.started_at, self.completed_at)
+    }
+
+    /// Base and adjustment: higher comes first.
+    pub fn priority_effective(&self) -> i32 {
+        self.priority_base.saturating_add(self.priority_adjustment)
+    }
+
+    /// What tasks and workers use: the configured data, or the data as submitted.
+    pub fn used_task_data(&self) -> &Value {
+        self.configured_task_data.as_ref().unwrap_or(&self.task_data)
+    }
+
+    /// Aborted, or completed with a bad result.
+    pub fn is_unsuccessful(&self) -> bool {
+        self.state(false).is_unsuccessful()
+    }
+
+    /// How often it was handed out again after workers were lost.
+    pub fn retry_count(&self) -> i64 {
+        self.workflow_data.get("retry_count").and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// The limits on its run.
+    pub fn deadlines(&self) -> Deadlines {
+        let seconds = |limit: Option<i32>| limit.and_then(|limit| u32::try_from(limit).ok());
+        Deadlines { total: seconds(self.deadline_total), silence: seconds(self.deadline_silence) }
+    }
+
+    /// What it left behind besides artifacts.
+    pub fn output(&self) -> Result<OutputData> {
+        match &self.output_data {
+            None => Ok(OutputData::default()),
+            Some(data) => serde_json::from_value(data.clone()).map_err(|error| Error::Inconsistent {
+                table: "work_request",
+                id: self.id,
+                column: "output_data",
+                problem: error.to_string(),
+            }),
+        }
+    }
+
+    /// Assigns a worker and saves; the status stays pending. The worker hears of it after the commit.
+    ///
+    /// `false` if it is not pending or has a worker already, or the worker has no room left.
+    pub async fn assign_worker(
+        &mut self,
+        database: &Database,
+        worker: &Worker,
+        dynamic_task_data: Option<Value>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let assigned = transact!(database, tx => {
+            let held = worker::Entity::find_by_id(worker.id).lock_exclusive().one(tx.connection()).await?;
+            let held = held.ok_or_else(|| Error::does_not_exist("Worker", worker.id))?;
+            let occupied = held.assigned_work_requests().filter(occupying()).all(tx.connection()).await?.len();
+            if occupied >= held.concurrency.unsigned_abs() as usize {
+                return Ok(None);
+            }
+            let change = work_request::Entity::update_many()
+                .col_expr(work_request::Column::WorkerId, Expr::value(Some(worker.id)))
+                .col_expr(work_request::Column::DynamicTaskData, Expr::value(dynamic_task_data.clone()))
+                .filter(work_request::Column::Id.eq(self.id))
+                .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
+                .filter(work_request::Column::WorkerId.is_null())
+                .exec(tx.connection())
+                .await?;
+            if change.rows_affected == 0 {
+                return Ok(None);
+            }
+            let event = NewEvent::of_work_request(EventKind::Assigned, self.id, Some(worker.id), now);
+            tx.record(event).await?;
+            Ok(Some(load(&tx, self.id).await?))
+        })?;
+        match assigned {
+            Some(row) => {
+                *self = row;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Takes the worker from it: pending again, not started. `false` (and a warning) if it is not pending or running.
+    pub async fn de_assign_worker(&mut self, database: &Database, now: DateTime<Utc>) -> Result<bool> {
+        let row = transact!(database, tx => {
+            let row = load(&tx, self.id).await?;
+            if row.state(false).can_be_de_assigned() {
+                Ok(Some(de_assign(&tx, row, AttemptOutcome::DeAssigned, now).await?))
+            } else {
+                tracing::warn!("WorkRequest {} cannot be de-assigned: current status: {}", row.id, *row.status);
+                Ok(None)
+            }
+        })?;
+        let done = row.is_some();
+        *self = row.unwrap_or_else(|| self.clone());
+        Ok(done)
+    }
+
+    /// Its worker has begun. Twice is the same as once.
+    pub async fn mark_running(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
+        *self = transact!(database, tx => {
+            let row = load(&tx, self.id).await?;
+            mark_running(&tx, row, now).await
+        })?;
+        Ok(())
+    }
+
+    /// It ended with a result.
+    pub async fn mark_completed(
+        &mut self,
+        database: &Database,
+        result: Results,
+        output: OutputData,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        *self = transact!(database, tx => {
+            let row = load(&tx, self.id).await?;
+            mark_completed(&tx, row, result, output.clone(), now).await
+        })?;
+        Ok(())
+    }
+
+    /// It is given up, whatever its status; the result stays as it is.
+    pub async fn mark_aborted(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
+        *self = transact!(database, tx => {
+            let row = load(&tx, self.id).await?;
+            mark_aborted(&tx, row, OutputData::default(), None, now).await
+        })?;
+        Ok(())
+    }
+
+    /// A person gives it up: its worker is freed, and hears of it after the commit. The reason if it may not be.
+    pub async fn abort(
+        &mut self,
+        database: &Database,
+        user_id: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), &'static str>> {
+        let outcome = transact!(database, tx => {
+            let row = load(&tx, self.id).await?;
+            let superseded = superseded_by(tx.connection(), row.id).await?.is_some();
+            match row.state(superseded).check_abort() {
+                Err(reason) => Ok(Err(reason)),
+                Ok(()) => {
+                    let aborted = mark_aborted(&tx, row, OutputData::default(), user_id, now).await?;
+                    let freed = work_request::ActiveModel {
+                        id: Set(aborted.id), worker_id: Set(None), ..Default::default()
+                    };
+                    Ok(Ok(freed.update(tx.connection()).await?))
+                }
+            }
+        })?;
+        Ok(outcome.map(|row| *self = row))
+    }
+
+    /// Changes what a person has added to the priority.
+    pub async fn set_priority_adjustment(
+        &mut self,
+        database: &Database,
+        adjustment: i32,
+        user_id: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        *self = transact!(database, tx => {
+            let change = work_request::ActiveModel {
+                id: Set(self.id), priority_adjustment: Set(adjustment), ..Default::default()
+            };
+            let row = change.update(tx.connection()).await?;
+            let event = NewEvent::of_work_request(EventKind::PriorityChanged, self.id, None, now)
+                .by(user_id)
+                .detail(json!({"priority_adjustment": adjustment}));
+            tx.record(event).await?;
+            Ok(row)
+        })?;
+        Ok(())
+    }
+
+    /// The work request that replaces this one, if any.
+    pub async fn superseded_by(&self, database: &Database) -> Result<Option<i64>> {
+        superseded_by(database.reader(), self.id).await
+    }
+
+    /// The work request made after this one.
+    pub async fn get_next_by_created_at(&self, database: &Database) -> Result<Self> {
+        self.place().neighbour(database, true).await
+    }
+
+    /// The work request made before this one.
+    pub async fn get_previous_by_created_at(&self, database: &Database) -> Result<Self> {
+        self.place().neighbour(database, false).await
+    }
+
+    fn place(&self) -> Place<work_request::Entity> {
+        use work_request::Column;
+        Place { kind: "WorkRequest", time: Column::CreatedAt, id: Column::Id, at: (self.created_at, self.id) }
+    }
+}
+
+impl std::fmt::Display for WorkRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.id)
+    }
+}
+
+/// Reads the row and, where the engine has row locks, keeps it for the rest of the transaction.
+pub(crate) async fn load(tx: &WriteTransaction, id: i64) -> Result<WorkRequest> {
+    work_request::Entity::find_by_id(id)
+        .lock_exclusive()
+        .one(tx.connection())
+        .await?
+        .ok_or_else(|| Error::does_not_exist("WorkRequest", id))
+}
+
+async fn superseded_by(connection: &impl sea_orm::ConnectionTrait, id: i64) -> Result<Option<i64>> {
+    let heir = work_request::Entity::find().filter(work_request::Column::SupersedesId.eq(id)).one(connection).await?;
+    Ok(heir.map(|heir| heir.id))
+}
+
+/// Writes a change of a row if its status still is `from`.
+async fn change(
+    tx: &WriteTransaction,
+    from: &WorkRequest,
+    wanted: Statuses,
+    change: work_request::ActiveModel,
+) -> Result<WorkRequest> {
+    let written = work_request::Entity::update_many()
+        .set(change)
+        .filter(work_request::Column::Id.eq(from.id))
+        .filter(work_request::Column::Status.eq(from.status))
+        .exec(tx.connection())
+        .await?;
+    let row = load(tx, from.id).await?;
+    if written.rows_affected == 1 {
+        Ok(row)
+    } else {
+        Err(StatusChangeError::WrongStatus { id: row.id, wanted, current: *row.status }.into())
+    }
+}
+
+async fn mark_running(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) -> Result<WorkRequest> {
+    let worker = match row.worker_id {
+        None => None,
+        Some(id) => worker::Entity::find_by_id(id).lock_exclusive().one(tx.connection()).await?,
+    };
+    let (name, running, concurrency) = match &worker {
+        None => (String::new(), Vec::new(), 1),
+        Some(worker) => {
+            let running = worker.running_work_requests().all(tx.connection()).await?;
+            let ids = running.iter().map(|row| row.id).collect();
+            (worker.name.clone(), ids, worker.concurrency.unsigned_abs() as usize)
+        }
+    };
+    match row.state(false).mark_running(&name, &running, concurrency)? {
+        MarkRunning::AlreadyRunning => Ok(row),
+        MarkRunning::Change => {
+            let started = work_request::ActiveModel {
+                status: Set(Text(Statuses::Running)),
+                started_at: Set(Some(now)),
+                ..Default::default()
+            };
+            let row = change(tx, &row, Statuses::Running, started).await?;
+            tx.record(NewEvent::of_work_request(EventKind::Running, row.id, row.worker_id, now)).await?;
+            Ok(row)
+        }
+    }
+}
+
+async fn mark_completed(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    result: Results,
+    output: OutputData,
+    now: DateTime<Utc>,
+) -> Result<WorkRequest> {
+    row.state(false).mark_completed(result)?;
+    let completed = work_request::ActiveModel {
+        status: Set(Text(Statuses::Completed)),
+        result: Set(Text(result)),
+        completed_at: Set(Some(now)),
+        output_data: Set(merged_output(&row, output)?),
+        ..Default::default()
+    };
+    let row = change(tx, &row, Statuses::Completed, completed).await?;
+    end_attempt(tx, row.id, AttemptOutcome::Reported, result, now).await?;
+    delete_token(tx, row.id).await?;
+    let event =
+        NewEvent::of_work_request(EventKind::Completed, row.id, row.worker_id, now).detail(json!({"result": result}));
+    tx.record(event).await?;
+    Ok(row)
+}
+
+async fn mark_aborted(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    output: OutputData,
+    user_id: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<WorkRequest> {
+    let aborted = work_request::ActiveModel {
+        status: Set(Text(Statuses::Aborted)),
+        completed_at: Set(Some(now)),
+        aborted_by_id: Set(user_id),
+        output_data: Set(merged_output(&row, output)?),
+        ..Default::default()
+    };
+    let row = change(tx, &row, Statuses::Aborted, aborted).await?;
+    end_attempt(tx, row.id, AttemptOutcome::Aborted, Results::None, now).await?;
+    delete_token(tx, row.id).await?;
+    tx.record(NewEvent::of_work_request(EventKind::Aborted, row.id, row.worker_id, now).by(user_id)).await?;
+    Ok(row)
+}
+
+/// Puts a pending or running row back into the queue, without its worker.
+async fn de_assign(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    outcome: AttemptOutcome,
+    now: DateTime<Utc>,
+) -> Result<WorkRequest> {
+    let lost = row.worker_id;
+    let freed = work_request::ActiveModel {
+        status: Set(Text(Statuses::Pending)),
+        worker_id: Set(None),
+        started_at: Set(None),
+        ..Default::default()
+    };
+    let row = change(tx, &row, Statuses::Pending, freed).await?;
+    end_attempt(tx, row.id, outcome, Results::None, now).await?;
+    delete_token(tx, row.id).await?;
+    tx.record(NewEvent::of_work_request(EventKind::DeAssigned, row.id, lost, now)).await?;
+    Ok(row)
+}
+
+/// Takes everything from a worker that it has not finished.
+pub(crate) async fn de_assign_all(tx: &WriteTransaction, worker_id: i64, now: DateTime<Utc>) -> Result<()> {
+    let held = work_request::Entity::find()
+        .filter(work_request::Column::WorkerId.eq(worker_id))
+        .filter(occupying())
+        .order_by_asc(work_request::Column::Id)
+        .lock_exclusive()
+        .all(tx.connection())
+        .await?;
+    for row in held {
+        de_assign(tx, row, AttemptOutcome::DeAssigned, now).await?;
+    }
+    Ok(())
+}
+
+fn merged_output(row: &WorkRequest, newer: OutputData) -> Result<Option<Value>> {
+    let merged = row.output()?.merge(newer);
+    if merged.is_empty() { Ok(None) } else { Ok(Some(json!(merged))) }
+}
+
+async fn end_attempt(
+    tx: &WriteTransaction,
+    work_request_id: i64,
+    outcome: AttemptOutcome,
+    result: Results,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ended = attempt::ActiveModel {
+        ended_at: Set(Some(now)),
+        outcome: Set(Some(outcome.to_string())),
+        result: Set(Text(result)),
+        ..Default::default()
+    };
+    attempt::Entity::update_many()
+        .set(ended)
+        .filter(attempt::Column::WorkRequestId.eq(work_request_id))
+        .filter(attempt::Column::EndedAt.is_null())
+        .exec(tx.connection())
+        .await?;
+    Ok(())
+}
+
+async fn delete_token(tx: &WriteTransaction, work_request_id: i64) -> Result<()> {
+    token::Entity::delete_many().filter(token::Column::WorkRequestId.eq(work_request_id)).exec(tx.connection()).await?;
+    Ok(())
+}
