@@ -155,7 +155,7 @@ both! {
         assert!(matches!(artifacts.begin_upload(b.id, "stage-a", now()).await, Err(Error::Integrity(_))));
 
         let Upload::InProgress(other) = artifacts.begin_upload(b.id, "stage-b", later).await.unwrap() else { panic!() };
-        assert_eq!(artifacts.stale_uploads(later).await.unwrap(), [upload.clone()]);
+        assert_eq!(artifacts.stale_uploads(later).await.unwrap(), std::slice::from_ref(&upload));
         assert!(artifacts.touch_upload(upload.id, later).await.unwrap());
         assert_eq!(artifacts.stale_uploads(later).await.unwrap(), []);
         assert_eq!(artifacts.stale_uploads(later + TimeDelta::seconds(1)).await.unwrap().len(), 2);
@@ -246,7 +246,7 @@ both! {
         artifacts.create(of(1, vec![file("a", 1, 10)]), now()).await.unwrap();
         let orphan = file::ActiveModel { id: NotSet, sha256: Set(vec![9; 32]), size: Set(3) };
         let orphan = orphan.insert(db.reader()).await.unwrap();
-        assert_eq!(artifacts.orphan_files(10).await.unwrap(), [orphan.clone()]);
+        assert_eq!(artifacts.orphan_files(10).await.unwrap(), std::slice::from_ref(&orphan));
         assert_eq!(artifacts.orphan_files(0).await.unwrap(), []);
 
         let reused = artifacts.create(of(1, vec![file("a", 9, 3)]), now()).await.unwrap();

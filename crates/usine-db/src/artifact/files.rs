@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sea_orm::sea_query::{Expr, LockType, OnConflict, Query};
+use sea_orm::sea_query::{LockType, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, JoinType, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait, Set,
@@ -83,16 +83,9 @@ impl ArtifactManager<'_> {
 
     /// Contents that no artifact has, at most `limit`, oldest first: upkeep takes them out of the stores.
     pub async fn orphan_files(&self, limit: u64) -> Result<Vec<File>> {
-        let used = Query::select()
-            .expr(Expr::val(1))
-            .from(file_in_artifact::Entity)
-            .and_where(
-                Expr::col((file_in_artifact::Entity, file_in_artifact::Column::FileId))
-                    .equals((file::Entity, file::Column::Id)),
-            )
-            .to_owned();
         Ok(file::Entity::find()
-            .filter(Expr::exists(used).not())
+            .join(JoinType::LeftJoin, file_in_artifact::Relation::File.def().rev())
+            .filter(file_in_artifact::Column::Id.is_null())
             .order_by_asc(file::Column::Id)
             .limit(limit)
             .all(self.0.reader())

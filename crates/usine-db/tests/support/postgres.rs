@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -58,19 +58,19 @@ async fn administer(statements: &[&str]) {
 }
 
 fn cluster() -> &'static Url {
-    // The pipe stays open as long as this process lives.
-    static CLUSTER: OnceLock<(Url, Option<ChildStdin>)> = OnceLock::new();
+    // The guard's standard input stays open as long as this process lives.
+    static CLUSTER: OnceLock<(Url, Option<Child>)> = OnceLock::new();
     let (url, _) = CLUSTER.get_or_init(|| match std::env::var(URL_VARIABLE) {
         Ok(url) => (url.parse().unwrap_or_else(|error| panic!("{URL_VARIABLE}: {error}")), None),
         Err(_) => {
-            let (url, pipe) = start();
-            (url, Some(pipe))
+            let (url, guard) = start();
+            (url, Some(guard))
         }
     });
     url
 }
 
-fn start() -> (Url, ChildStdin) {
+fn start() -> (Url, Child) {
     let binaries = binaries();
     let owner = owner();
     let directory = tempfile::Builder::new().prefix("usine-test-").tempdir().unwrap().keep();
@@ -93,7 +93,7 @@ fn start() -> (Url, ChildStdin) {
         .unwrap();
     assert!(output.status.success(), "initdb failed: {}", text(&output));
 
-    let mut guard = command(Path::new("/bin/sh"))
+    let guard = command(Path::new("/bin/sh"))
         .args(["-c", GUARD, "sh"])
         .args([&binaries, &directory])
         .stdin(Stdio::piped())
@@ -101,11 +101,10 @@ fn start() -> (Url, ChildStdin) {
         .process_group(0)
         .spawn()
         .unwrap();
-    let pipe = guard.stdin.take().unwrap();
     wait_until_ready(&binaries, &directory);
 
     let socket = directory.to_str().unwrap().replace('%', "%25").replace('/', "%2F");
-    (format!("postgres://postgres@{socket}/postgres").parse().unwrap(), pipe)
+    (format!("postgres://postgres@{socket}/postgres").parse().unwrap(), guard)
 }
 
 /// The newest installed version.
