@@ -109,6 +109,14 @@ both! {
         let Err(Error::Invalid(text)) = artifacts.create(wrong, now()).await else { panic!("data is not checked") };
         assert!(text.starts_with("invalid artifact data: "), "{text}");
 
+        for (data, expected) in [
+            (json!([]), "data must be a dictionary"),
+            (json!({"a": [{"b\0": 1}]}), "invalid artifact data: NUL characters cannot be stored"),
+        ] {
+            let wrong = NewArtifact { data, ..of(1, vec![]) };
+            assert_eq!(artifacts.create(wrong, now()).await.unwrap_err().to_string(), expected);
+        }
+
         let twice = of(1, vec![file("a", 1, 10), file("a", 2, 10)]);
         assert!(matches!(artifacts.create(twice, now()).await, Err(Error::Integrity(_))));
         assert!(matches!(artifacts.create(of(99, vec![]), now()).await, Err(Error::Integrity(_))));
@@ -239,6 +247,8 @@ both! {
         let files = artifacts.with_files(&ids).await.unwrap();
         assert_eq!(files.len(), 4);
         assert!(files.values().all(|list| list.len() == 1));
+        let found = artifacts.in_bulk(&[ids[1], 9999, ids[0]]).await.unwrap();
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), [ids[0], ids[1]]);
     }
 
     async fn contents_without_artifact_are_orphans(db: &Database) {

@@ -25,6 +25,19 @@ pub struct ArtifactFilter {
 }
 
 impl ArtifactManager<'_> {
+    /// Those of these artifacts that exist, by id.
+    pub async fn in_bulk(&self, ids: &[i64]) -> Result<BTreeMap<i64, Artifact>> {
+        let mut found = BTreeMap::new();
+        for ids in ids.chunks(BATCH) {
+            let rows = artifact::Entity::find()
+                .filter(artifact::Column::Id.is_in(ids.iter().copied()))
+                .all(self.0.reader())
+                .await?;
+            found.extend(rows.into_iter().map(|row| (row.id, row)));
+        }
+        Ok(found)
+    }
+
     /// The artifacts that match, newest first.
     pub async fn list(&self, filter: &ArtifactFilter) -> Result<Vec<Artifact>> {
         Ok(artifact::Entity::find()

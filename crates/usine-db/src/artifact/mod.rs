@@ -10,7 +10,7 @@ mod uploads;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ActiveModelTrait, EntityTrait, NotSet, Set};
 use serde_json::Value;
-use usine_model::artifact::{ArtifactCategory, ArtifactPath, validate_data};
+use usine_model::artifact::{ArtifactCategory, ArtifactPath, InvalidData, validate_data};
 use usine_model::clock::to_stored_precision;
 
 use crate::database::transact;
@@ -73,8 +73,7 @@ impl ArtifactManager<'_> {
     /// [`Error::Invalid`] when the data does not fit the category; [`Error::Integrity`] when a path is there twice or the
     /// workspace or maker does not exist.
     pub async fn create(&self, new: NewArtifact, now: DateTime<Utc>) -> Result<Artifact> {
-        validate_data(new.category, &new.data)
-            .map_err(|error| Error::Invalid(format!("invalid artifact data: {error}")))?;
+        check_data(&new)?;
         transact!(self.0, transaction => {
             let connection = transaction.connection();
             let contents = files::find_or_make(connection, &new.files).await?;
@@ -116,6 +115,32 @@ impl ArtifactManager<'_> {
     /// The artifact with this id, if there is one.
     pub async fn get_or_none(&self, id: i64) -> Result<Option<Artifact>> {
         Ok(artifact::Entity::find_by_id(id).one(self.0.reader()).await?)
+    }
+}
+
+fn check_data(new: &NewArtifact) -> Result<()> {
+    let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("invalid artifact data: {error}"));
+    match validate_data(new.category, &new.data) {
+        Ok(()) => {}
+        Err(error @ InvalidData::NotADictionary) => return Err(Error::Invalid(error.to_string())),
+        Err(error) => return Err(invalid(&error)),
+    }
+    // PostgreSQL's texts and jsonb cannot hold it.
+    if has_nul(&new.data) {
+        return Err(invalid(&"NUL characters cannot be stored"));
+    }
+    match new.files.iter().find(|file| file.content_type.as_deref().is_some_and(|text| text.contains('\0'))) {
+        Some(file) => Err(Error::Invalid(format!("invalid content type of file {}", file.path))),
+        None => Ok(()),
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
