@@ -39,7 +39,8 @@ impl Backend {
 }
 
 /// What an environment may be, whichever backend: the server cannot know better before `auto` is decided.
-pub(crate) const IMAGE_CATEGORIES: [ArtifactCategory; 2] = [ArtifactCategory::SystemTarball, ArtifactCategory::SystemImage];
+pub(crate) const IMAGE_CATEGORIES: [ArtifactCategory; 2] =
+    [ArtifactCategory::SystemTarball, ArtifactCategory::SystemImage];
 
 /// The command that removes what processes in a user namespace left: their files belong to subordinate ids.
 pub(crate) fn unshare_remove(paths: impl IntoIterator<Item = String>) -> Vec<String> {

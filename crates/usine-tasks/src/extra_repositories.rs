@@ -77,7 +77,10 @@ fn check_external(path: &str, url: &str, repository: &ExtraRepository, error: &m
     };
     let allowed = |c: char| c.is_alphanumeric() || "_./- ".contains(c);
     if suite.is_empty() || !suite.chars().all(allowed) {
-        error.add(format!("{path}.suite"), "Value error, suite may have only letters, digits and the characters '_./- '");
+        error.add(
+            format!("{path}.suite"),
+            "Value error, suite may have only letters, digits and the characters '_./- '",
+        );
     }
     let has_components = repository.components.as_deref().is_some_and(|list| !list.is_empty());
     if suite.ends_with('/') && has_components {
@@ -197,7 +200,10 @@ mod tests {
         assert_eq!(faults(json!({"url": "https://deb.example.org/", "suite": "sid", "components": ["main"]})), none);
         assert_eq!(faults(json!({"url": "https://deb.example.org/", "suite": "./"})), none);
         assert_eq!(faults(json!({"suite": "sid@debian:suite"})), none);
-        assert!(faults(json!({"url": "https://d.example/", "suite": "./", "components": ["x"]})).contains("flat repository"));
+        assert!(
+            faults(json!({"url": "https://d.example/", "suite": "./", "components": ["x"]}))
+                .contains("flat repository")
+        );
         for components in [json!(null), json!([])] {
             let repository = json!({"url": "https://d.example/", "suite": "sid", "components": components});
             assert!(faults(repository).contains("Components must be specified"));
@@ -225,7 +231,9 @@ mod tests {
         let resolved = Resolved::new().with_suite(0, Some(found.clone())).with_suite(1, None);
         assert_eq!(resolve(Some(&asked), &resolved).unwrap(), Some(vec![found]));
         assert_eq!(resolve(None, &resolved).unwrap(), None);
-        assert!(resolve(Some(&asked), &Resolved::new()).unwrap_err().errors.contains_key("extra_repositories[0].suite"));
+        assert!(
+            resolve(Some(&asked), &Resolved::new()).unwrap_err().errors.contains_key("extra_repositories[0].suite")
+        );
     }
 
     #[test]
@@ -249,6 +257,9 @@ mod tests {
         assert!(old[0].content.ends_with("Signed-By: /etc/apt/keyrings/extra_apt_key_0.asc\n"));
         assert_eq!((old[1].name.as_str(), old[1].is_key), ("extra_apt_key_0.asc", true));
         let flat = ExternalRepository { suite: "./".into(), components: None, signing_key: None, ..repository(None) };
-        assert_eq!(files(&[flat], "amd64", "sid")[0].content, "Types: deb\nURIs: https://d.example/debian\nSuites: ./\n");
+        assert_eq!(
+            files(&[flat], "amd64", "sid")[0].content,
+            "Types: deb\nURIs: https://d.example/debian\nSuites: ./\n"
+        );
     }
 }

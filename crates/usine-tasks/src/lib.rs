@@ -19,8 +19,8 @@ use usine_model::work_request::TaskType;
 pub use executor::Backend;
 pub use extra_repositories::{ExternalRepository, ExtraRepository};
 pub use run::{
-    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact, NewRelation, Outcome,
-    Surroundings, execute,
+    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact, NewRelation,
+    Outcome, Surroundings, execute,
 };
 pub use task::{Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
 pub use task_data::TaskDataError;
@@ -35,7 +35,8 @@ pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
 
 /// The names of all tasks of a type, sorted.
 pub fn registered(task_type: TaskType) -> Vec<&'static str> {
-    let mut names: Vec<_> = REGISTRY.iter().filter(|task| task.task_type() == task_type).map(|task| task.name()).collect();
+    let mut names: Vec<_> =
+        REGISTRY.iter().filter(|task| task.task_type() == task_type).map(|task| task.name()).collect();
     names.sort_unstable();
     names
 }

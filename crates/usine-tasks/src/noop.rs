@@ -94,7 +94,12 @@ impl Task for Noop {
         Tags::new()
     }
 
-    fn dynamic_data(&self, data: &Value, resolved: &Resolved, _: &ServerFacts) -> Result<Map<String, Value>, TaskDataError> {
+    fn dynamic_data(
+        &self,
+        data: &Value,
+        resolved: &Resolved,
+        _: &ServerFacts,
+    ) -> Result<Map<String, Value>, TaskDataError> {
         self.check(data)?;
         Ok(Map::from_iter([("task_input_fields".to_owned(), resolved.input_fields(&[]).into())]))
     }

@@ -170,9 +170,7 @@ impl Resolved {
                         "category": artifact.category, "data": artifact.data})
                 }),
                 InputLookup::Multiple(lookup) => {
-                    let of = |artifact: &ResolvedArtifact| {
-                        json!({"artifact_id": artifact.id, "category": artifact.category, "data": artifact.data})
-                    };
+                    let of = |artifact: &ResolvedArtifact| json!({"artifact_id": artifact.id, "category": artifact.category, "data": artifact.data});
                     let lookups = match &lookup.0 {
                         Value::Array(list) => list.clone(),
                         Value::Null => Vec::new(),

@@ -84,7 +84,7 @@ pub(crate) fn parse<T: DeserializeOwned + Serialize>(data: &Value) -> Result<T, 
 
 /// The same, for tasks that run on an executor: before 0.14, `build_architecture` was called `host_architecture`.
 pub(crate) fn parse_with_old_names<T: DeserializeOwned + Serialize>(data: &Value) -> Result<T, TaskDataError> {
-    parse(&modern(data)?)
+    parse(modern(data)?.as_ref())
 }
 
 fn modern(data: &Value) -> Result<Cow<'_, Value>, TaskDataError> {
@@ -93,7 +93,10 @@ fn modern(data: &Value) -> Result<Cow<'_, Value>, TaskDataError> {
     if let Value::Object(fields) = &mut data {
         let new = fields.entry("build_architecture").or_insert_with(|| old.clone());
         if new != old {
-            return Err(TaskDataError::rule("host_architecture", "is the old name of build_architecture and differs from it"));
+            return Err(TaskDataError::rule(
+                "host_architecture",
+                "is the old name of build_architecture and differs from it",
+            ));
         }
         fields.remove("host_architecture");
     }
@@ -204,7 +207,9 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
 }
 
 /// A time as ISO 8601; without a zone it is UTC. Null is none.
-pub(crate) fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<FixedOffset>>, D::Error> {
+pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<FixedOffset>>, D::Error> {
     let Some(text) = <Option<String> as serde::Deserialize>::deserialize(deserializer)? else { return Ok(None) };
     let with_zone = DateTime::parse_from_rfc3339(&text).ok();
     let naive = || {
@@ -283,12 +288,18 @@ mod tests {
         assert_eq!(fault(json!([])), "1 validation error: task data must be a dictionary");
         assert_eq!(fault(json!({})), "1 validation error: inner: Field required");
         assert_eq!(fault(json!({"inner": {}})), "1 validation error: inner.name: Field required");
-        assert_eq!(fault(json!({"inner": {"name": "x"}, "y": 1})), "1 validation error: y: Extra inputs are not permitted");
+        assert_eq!(
+            fault(json!({"inner": {"name": "x"}, "y": 1})),
+            "1 validation error: y: Extra inputs are not permitted"
+        );
         assert_eq!(
             fault(json!({"inner": {"name": "x", "z": 1}})),
             "1 validation error: inner.z: Extra inputs are not permitted"
         );
-        assert_eq!(fault(json!({"inner": {"name": 3}})), "1 validation error: inner.name: Input should be a valid string");
+        assert_eq!(
+            fault(json!({"inner": {"name": 3}})),
+            "1 validation error: inner.name: Input should be a valid string"
+        );
         assert_eq!(fault(json!({"inner": ["x"]})), "1 validation error: inner: Input should be a valid dictionary");
         assert_eq!(
             fault(json!({"inner": {"name": "x"}, "list": ["red", "pink"]})),

@@ -1,0 +1,325 @@
+//! What a task works with while it runs: its directories, logs and commands, and the tray where it puts what it made.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use chrono::SecondsFormat;
+use usine_model::artifact::{ArtifactCategory, RelationType, WorkRequestDebugLogs};
+use walkdir::WalkDir;
+
+use super::process::{self, Command, Ended, Place, quote_all};
+use super::statistics::Watch;
+use super::{
+    ArtifactInfo, ArtifactRef, Host, HostError, LogStream, NewArtifact, NewRelation, PLAIN_TEXT, Surroundings,
+};
+use crate::executor::unshare_remove;
+
+/// Why a phase broke off. All but cancellation end in the phase's log file.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The worker wants to stop.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The worker could not get something.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A file or a process.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in one of Debian's formats.
+    #[error(transparent)]
+    Debian(#[from] usine_debian::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl TaskError {
+    /// For `map_err`: says what was tried.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// The kind, as logs name it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "Cancelled",
+            Self::Host(_) => "HostError",
+            Self::Io { .. } => "IoError",
+            Self::Debian(_) => "DebianFileError",
+            Self::Other(_) => "TaskError",
+        }
+    }
+}
+
+/// The work bench of one run.
+pub struct Bench<'a> {
+    /// Where and how the task runs.
+    pub(crate) surroundings: &'a Surroundings,
+    /// The worker.
+    pub(crate) host: &'a dyn Host,
+    /// Working directory of commands, for what they make.
+    pub(crate) exec: PathBuf,
+    /// For downloads.
+    pub(crate) fetch: PathBuf,
+    /// For what becomes the debug logs.
+    pub(crate) logs: PathBuf,
+    pub(super) watch: Watch,
+    pub(super) artifacts: Vec<NewArtifact>,
+    pub(super) relations: Vec<NewRelation>,
+    /// The artifacts downloaded by [`Bench::download`], in order: the targets of relations.
+    fetched: Vec<i64>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(surroundings: &'a Surroundings, host: &'a dyn Host) -> Result<Self, TaskError> {
+        let logs = surroundings.directory.join("logs");
+        fs::create_dir(&logs).map_err(TaskError::io(format!("cannot create {}", logs.display())))?;
+        let mut bench = Self {
+            surroundings,
+            host,
+            exec: PathBuf::new(),
+            fetch: PathBuf::new(),
+            logs,
+            watch: Watch::start(host.now()),
+            artifacts: Vec::new(),
+            relations: Vec::new(),
+            fetched: Vec::new(),
+        };
+        bench.exec = bench.make_directory("exec-", 0o700)?;
+        bench.fetch = bench.make_directory("fetch-", 0o700)?;
+        Ok(bench)
+    }
+
+    /// Whether the worker wants to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.surroundings.cancel.is_cancelled()
+    }
+
+    /// What an artifact is.
+    pub(crate) async fn artifact(&self, id: i64) -> Result<ArtifactInfo, TaskError> {
+        self.unless_cancelled(self.host.artifact(id)).await
+    }
+
+    /// Downloads an artifact into [`Bench::fetch`]. Two inputs with a file of the same name are an error.
+    pub(crate) async fn download(&mut self, artifact: &ArtifactInfo) -> Result<(), TaskError> {
+        let taken: Vec<_> =
+            artifact.files.keys().map(|path| path.as_str()).filter(|path| self.fetch.join(path).exists()).collect();
+        if !taken.is_empty() {
+            let names = taken.join(", ");
+            return Err(TaskError::Other(format!(
+                "artifact {} has files that another input has too: {names}",
+                artifact.id
+            )));
+        }
+        self.unless_cancelled(self.host.download(artifact.id, self.fetch.clone())).await?;
+        self.fetched.push(artifact.id);
+        for entry in WalkDir::new(&self.fetch).min_depth(1).into_iter().filter_map(Result::ok) {
+            self.own(entry.path())?;
+        }
+        Ok(())
+    }
+
+    /// The file of an environment; from here on the machine's memory is sampled.
+    pub(crate) async fn image(&mut self, id: i64) -> Result<(ArtifactInfo, PathBuf), TaskError> {
+        self.watch.start_sampling();
+        self.unless_cancelled(self.host.image(id)).await
+    }
+
+    /// Downloads a URL into a new file.
+    pub(crate) async fn fetch_url(&self, url: &str, max_bytes: u64, target: &Path) -> Result<(), TaskError> {
+        self.unless_cancelled(self.host.fetch_url(url, max_bytes, target)).await?;
+        self.own(target)
+    }
+
+    async fn unless_cancelled<T>(&self, future: impl Future<Output = Result<T, HostError>>) -> Result<T, TaskError> {
+        tokio::select! {
+            biased;
+            () = self.surroundings.cancel.cancelled() => Err(TaskError::Cancelled),
+            done = future => Ok(done?),
+        }
+    }
+
+    /// A new directory `PREFIX<random>` that belongs to the user of the commands.
+    pub(crate) fn make_directory(&self, prefix: &str, mode: u32) -> Result<PathBuf, TaskError> {
+        let parent = &self.surroundings.directory;
+        let fault = || TaskError::io(format!("cannot create a directory in {}", parent.display()));
+        let path = tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(fault())?.keep();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(fault())?;
+        self.own(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a new file that belongs to the user of the commands.
+    pub(crate) fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), TaskError> {
+        let fault = || TaskError::io(format!("cannot write {}", path.display()));
+        let mut file = File::create_new(path).map_err(fault())?;
+        file.write_all(content).map_err(fault())?;
+        file.set_permissions(Permissions::from_mode(mode)).map_err(fault())?;
+        self.own(path)
+    }
+
+    /// Gives a file to the user of the commands.
+    pub(crate) fn own(&self, path: &Path) -> Result<(), TaskError> {
+        match &self.surroundings.identity {
+            Some(identity) => lchown(path, Some(identity.uid), Some(identity.gid)).map_err(TaskError::io(format!(
+                "cannot give {} to {}",
+                path.display(),
+                identity.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Processes in a user namespace open files as subordinate users: everybody must be able to get to `path`.
+    pub(crate) fn check_reachable(&self, path: &Path) -> Result<(), TaskError> {
+        for directory in path.ancestors().filter(|directory| directory.is_dir()) {
+            let mode = fs::metadata(directory)
+                .map_err(TaskError::io(format!("cannot look at {}", directory.display())))?
+                .permissions()
+                .mode();
+            if mode & 0o001 == 0 {
+                return Err(TaskError::Other(format!(
+                    "{} has mode {:04o}, but subordinate users must be able to search it: chmod o+x {}",
+                    directory.display(),
+                    mode & 0o7777,
+                    quote_all(&[directory.display().to_string()]),
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends to a log file.
+    pub(crate) fn append_log(&self, name: &str, text: &str) -> Result<(), TaskError> {
+        let path = self.logs.join(name);
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(TaskError::io(format!("cannot write {}", path.display())))
+    }
+
+    /// A line of `stages.log`, of the live log, and of the worker's own log.
+    pub(super) fn announce(&self, text: &str) -> Result<(), TaskError> {
+        tracing::info!(
+            work_request = self.surroundings.work_request_id,
+            "Work request {}: {text}",
+            self.surroundings.work_request_id
+        );
+        self.host.log(LogStream::Internal, format!("{text}\n").as_bytes());
+        let now = self.host.now().to_rfc3339_opts(SecondsFormat::Micros, false);
+        self.append_log("stages.log", &format!("{now} {text}\n"))
+    }
+
+    /// Runs a command in [`Bench::exec`], with a `TMPDIR` that is gone afterwards.
+    pub(crate) async fn run(&mut self, command: &Command) -> Result<Ended, TaskError> {
+        if self.is_cancelled() {
+            return Err(TaskError::Cancelled);
+        }
+        let temporary = self.make_directory("tmp-", 0o755)?;
+        let mut environment = self.base_environment();
+        environment.insert("TMPDIR".to_owned(), temporary.display().to_string());
+        let place = Place {
+            directory: &self.exec,
+            log: &self.logs.join("cmd-output.log"),
+            environment,
+            identity: self.surroundings.identity.as_ref(),
+            host: self.host,
+            cancel: &self.surroundings.cancel,
+        };
+        let ended = process::run(command, &place).await;
+        self.remove(&temporary).await;
+        ended.map_err(TaskError::io(format!("command {}", command.argv.first().map_or("", String::as_str))))
+    }
+
+    /// The standard output of a short command that succeeds.
+    pub(crate) async fn output(&self, argv: &[String]) -> Result<Vec<u8>, TaskError> {
+        let fault = || TaskError::io(format!("cannot run {}", quote_all(argv)));
+        let [program, arguments @ ..] = argv else {
+            return Err(TaskError::Other("there is no program to run".to_owned()));
+        };
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).env_clear().envs(self.base_environment()).current_dir(&self.exec);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        if let Some(identity) = &self.surroundings.identity {
+            command.uid(identity.uid).gid(identity.gid);
+        }
+        let output = command.output().await.map_err(fault())?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(TaskError::Other(format!("{} failed ({}): {}", quote_all(argv), output.status, text.trim())))
+    }
+
+    /// `PATH` and what the worker's configuration says: nothing else of the worker's own environment.
+    fn base_environment(&self) -> std::collections::BTreeMap<String, String> {
+        let mut environment = std::collections::BTreeMap::from([("PATH".to_owned(), self.surroundings.path.clone())]);
+        environment.extend(self.surroundings.environment.clone());
+        environment
+    }
+
+    /// Removes a directory; what belongs to subordinate users is removed as their root. A failure is only logged.
+    pub(crate) async fn remove(&self, directory: &Path) {
+        if fs::remove_dir_all(directory).is_ok() {
+            return;
+        }
+        let asked = self.output(&unshare_remove([directory.display().to_string()])).await;
+        if directory.symlink_metadata().is_ok() {
+            let reason = asked.err().map_or("no reason given".to_owned(), |error| error.to_string());
+            tracing::warn!(directory = %directory.display(), reason, "cannot remove what a task left");
+        }
+    }
+
+    /// Puts an artifact on the tray.
+    ///
+    /// # Errors
+    /// If one of its files is not a regular file: a task's commands must not make the worker upload what a link names.
+    pub(crate) fn upload(&mut self, artifact: NewArtifact) -> Result<ArtifactRef, TaskError> {
+        for file in artifact.files.values() {
+            let what = format!("cannot upload {}", file.path.display());
+            let kind = file.path.symlink_metadata().map_err(TaskError::io(what.clone()))?;
+            if !kind.is_file() {
+                return Err(TaskError::Other(format!("{what}: not a regular file")));
+            }
+        }
+        self.artifacts.push(artifact);
+        Ok(ArtifactRef::Made(self.artifacts.len() - 1))
+    }
+
+    /// Puts a relation on the tray.
+    pub(crate) fn relate(&mut self, artifact: ArtifactRef, relation_type: RelationType, target: ArtifactRef) {
+        self.relations.push(NewRelation { artifact, target, relation_type });
+    }
+
+    /// Relates an artifact to each downloaded input.
+    pub(crate) fn relate_to_fetched(&mut self, artifact: ArtifactRef, relation_type: RelationType) {
+        for id in self.fetched.clone() {
+            self.relate(artifact, relation_type, ArtifactRef::Existing(id));
+        }
+    }
+
+    /// Puts the log files on the tray, as the last artifact.
+    pub(super) fn upload_logs(&mut self) -> Result<(), TaskError> {
+        let mut artifact = NewArtifact::new(ArtifactCategory::WorkRequestDebugLogs, &WorkRequestDebugLogs {})?;
+        let entries =
+            fs::read_dir(&self.logs).map_err(TaskError::io(format!("cannot list {}", self.logs.display())))?;
+        for entry in entries.filter_map(Result::ok) {
+            artifact = artifact.with_file(&entry.path(), Some(PLAIN_TEXT))?;
+        }
+        let logs = self.upload(artifact)?;
+        self.relate_to_fetched(logs, RelationType::RelatesTo);
+        Ok(())
+    }
+}

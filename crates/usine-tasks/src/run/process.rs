@@ -1,0 +1,312 @@
+//! Running one command in a process group of its own: its output goes to a log and is streamed, and nothing of it
+//! stays behind.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use walkdir::WalkDir;
+
+use super::{Host, Identity, LogStream};
+
+/// Seconds between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long output is still awaited from processes that left the group.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The largest piece of the live log, in bytes, and the longest that a piece waits.
+const CHUNK: usize = 64 * 1024;
+const CHUNK_EVERY: Duration = Duration::from_secs(1);
+const RULE: &str = "--------------------";
+
+/// A command to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// What it finds in its environment besides the rest.
+    pub environment: BTreeMap<String, String>,
+    /// A file name, in the working directory, for its standard output.
+    pub capture: Option<String>,
+}
+
+/// Where a command runs.
+pub(super) struct Place<'a> {
+    pub directory: &'a Path,
+    pub log: &'a Path,
+    /// All variables that do not come from the command.
+    pub environment: BTreeMap<String, String>,
+    pub identity: Option<&'a Identity>,
+    pub host: &'a dyn Host,
+    pub cancel: &'a CancellationToken,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// The exit code, or the negative number of the signal that ended it; `None` if it was aborted.
+    pub code: Option<i32>,
+}
+
+/// Quotes one word for sh(1), and only where that is needed, as the reference does it in its logs.
+pub(crate) fn quote(word: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(is_safe) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\"'\"'"))
+}
+
+/// A whole command, quoted.
+pub(super) fn quote_all(argv: &[String]) -> String {
+    argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs `command` to its end, or until it is cancelled; writes the command log.
+pub(super) async fn run(command: &Command, place: &Place<'_>) -> io::Result<Ended> {
+    let mut log = File::options().create(true).append(true).open(place.log)?;
+    let output = match command.capture {
+        None => "stdout and stderr",
+        Some(_) => "stderr only, stdout was captured",
+    };
+    writeln!(log, "cmd: {}\noutput (contains {output}):", quote_all(&command.argv))?;
+    let (ended, aborted) = stream(command, place, &mut log).await?;
+    let code = ended.code.map_or("None".to_owned(), |code| code.to_string());
+    let aborted = if aborted { "True" } else { "False" };
+    write!(log, "\naborted: {aborted}\nreturncode: {code}\n\nFiles in working directory:\n")?;
+    for path in files_below(place.directory) {
+        writeln!(log, "{path}")?;
+    }
+    writeln!(log, "{RULE}")?;
+    if let Some(name) = &command.capture {
+        io::copy(&mut File::open(place.directory.join(name))?, &mut log)?;
+        writeln!(log, "\n{RULE}")?;
+    }
+    place.host.log_end(ended.code.filter(|code| *code >= 0).unwrap_or(-1));
+    Ok(ended)
+}
+
+/// Spawns, streams, reaps, and kills what is left of the group.
+async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Result<(Ended, bool)> {
+    let [program, arguments @ ..] = command.argv.as_slice() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run"));
+    };
+    let (out_reader, out_writer) = io::pipe()?;
+    let mut prepared = tokio::process::Command::new(program);
+    prepared
+        .args(arguments)
+        .env_clear()
+        .envs(&place.environment)
+        .envs(&command.environment)
+        .current_dir(place.directory)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(identity) = place.identity {
+        prepared.uid(identity.uid).gid(identity.gid);
+    }
+    let mut captured = None;
+    let mut error_reader = None;
+    if let Some(name) = &command.capture {
+        let (reader, writer) = io::pipe()?;
+        prepared.stderr(writer);
+        error_reader = Some(receiver(reader.into())?);
+        captured = Some(File::create(place.directory.join(name))?);
+    } else {
+        prepared.stderr(out_writer.try_clone()?);
+    }
+    prepared.stdout(out_writer);
+    let mut out_reader = Some(receiver(out_reader.into())?);
+    let mut child =
+        prepared.spawn().map_err(|error| io::Error::new(error.kind(), format!("cannot run {program}: {error}")))?;
+    // The writing ends of the pipes are in there; while they are open the pipes do not end.
+    drop(prepared);
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+
+    let mut live = Live { host: place.host, stream: LogStream::Stdout, buffer: Vec::new() };
+    let (mut out, mut error) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+    let mut ticker = tokio::time::interval(CHUNK_EVERY);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+    let (mut kill_at, mut drain_until) = (far, far);
+    let mut status: Option<ExitStatus> = None;
+    let mut aborted = false;
+    while status.is_none() || out_reader.is_some() || error_reader.is_some() {
+        tokio::select! {
+            count = read(&mut out_reader, &mut out), if out_reader.is_some() => {
+                if count? == 0 {
+                    out_reader = None;
+                }
+                match &mut captured {
+                    Some(file) => file.write_all(&out)?,
+                    None => log.write_all(&out)?,
+                }
+                live.add(LogStream::Stdout, &out);
+                out.clear();
+            }
+            count = read(&mut error_reader, &mut error), if error_reader.is_some() => {
+                if count? == 0 {
+                    error_reader = None;
+                }
+                log.write_all(&error)?;
+                live.add(LogStream::Stderr, &error);
+                error.clear();
+            }
+            ended = child.wait(), if status.is_none() => {
+                status = Some(ended?);
+                // Stragglers would keep the pipes open, and the machine busy.
+                group.kill_for_good();
+                drain_until = Instant::now() + DRAIN;
+            }
+            () = place.cancel.cancelled(), if !aborted && status.is_none() => {
+                aborted = true;
+                group.terminate_leader();
+                kill_at = Instant::now() + GRACE;
+            }
+            () = tokio::time::sleep_until(kill_at), if aborted && status.is_none() => {
+                group.kill();
+                kill_at = far;
+            }
+            () = tokio::time::sleep_until(drain_until), if status.is_some() => break,
+            _ = ticker.tick() => live.flush(false),
+        }
+    }
+    live.flush(true);
+    let code = status.filter(|_| !aborted).and_then(|status| status.code().or_else(|| Some(-status.signal()?)));
+    Ok((Ended { code }, aborted))
+}
+
+fn receiver(reader: OwnedFd) -> io::Result<Receiver> {
+    Receiver::from_owned_fd(reader)
+}
+
+/// Reads what is there into `buffer`; 0 is the end.
+async fn read(reader: &mut Option<Receiver>, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    match reader {
+        Some(reader) => reader.read_buf(buffer).await,
+        None => Ok(0),
+    }
+}
+
+/// The process group of a command; killed whole when it goes out of scope, also when the task panics or is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn terminate_leader(&self) {
+        if let Some(leader) = self.0 {
+            // It may have ended in this moment, which is as well.
+            let _ = kill_process(leader, Signal::TERM);
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Kills what is left after the leader was reaped; from then on the id may belong to others.
+    fn kill_for_good(&mut self) {
+        self.kill();
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The live log of a command: pieces of at most [`CHUNK`] bytes or one second, cut between characters.
+struct Live<'a> {
+    host: &'a dyn Host,
+    stream: LogStream,
+    buffer: Vec<u8>,
+}
+
+impl Live<'_> {
+    fn add(&mut self, stream: LogStream, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        if stream != self.stream {
+            self.flush(true);
+            self.stream = stream;
+        }
+        self.buffer.extend_from_slice(data);
+        while self.buffer.len() >= CHUNK {
+            self.send(CHUNK - incomplete_tail(&self.buffer[..CHUNK]));
+        }
+    }
+
+    /// Sends what is buffered; half a character at the end waits for its other half unless this is `last`.
+    fn flush(&mut self, last: bool) {
+        let tail = if last { 0 } else { incomplete_tail(&self.buffer) };
+        self.send(self.buffer.len() - tail);
+    }
+
+    fn send(&mut self, length: usize) {
+        if length > 0 {
+            self.host.log(self.stream, &self.buffer[..length]);
+            self.buffer.drain(..length);
+        }
+    }
+}
+
+/// How many bytes at the end are the beginning of a UTF-8 character (at most 3).
+fn incomplete_tail(bytes: &[u8]) -> usize {
+    let window = &bytes[bytes.len().saturating_sub(3)..];
+    let Some(position) = window.iter().rposition(|byte| byte & 0xC0 != 0x80) else { return 0 };
+    let length = match window[position] {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => 1,
+    };
+    let present = window.len() - position;
+    if length > present { present } else { 0 }
+}
+
+/// The relative paths of everything below `directory`, sorted.
+fn files_below(directory: &Path) -> Vec<String> {
+    let entries = WalkDir::new(directory).min_depth(1).into_iter().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| entry.path().strip_prefix(directory).ok().map(Path::to_owned)).collect();
+    paths.sort();
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_like_in_the_reference() {
+        assert_eq!(quote("--dist=bookworm"), "--dist=bookworm");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), "'it'\"'\"'s'");
+        assert_eq!(quote("ü"), "'ü'");
+    }
+
+    #[test]
+    fn characters_are_not_cut() {
+        assert_eq!(incomplete_tail("aé".as_bytes()), 0);
+        assert_eq!(incomplete_tail(b"a\xc3"), 1);
+        assert_eq!(incomplete_tail(b"\xe2\x82"), 2);
+        assert_eq!(incomplete_tail(b"\xf0\x9f\x92"), 3);
+        assert_eq!(incomplete_tail(b"\xf0\x9f\x92\xa9"), 0);
+        assert_eq!(incomplete_tail(b"\xff"), 0);
+        assert_eq!(incomplete_tail(b""), 0);
+    }
+}
