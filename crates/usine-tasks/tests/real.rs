@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 use support::{DirHost, log, of, relations, surroundings};
@@ -167,4 +168,29 @@ async fn an_environment_is_made_and_a_package_built_in_it() {
             .flatten()
             .all(|entry| !entry.file_name().to_string_lossy().starts_with("tmp-"))
     );
+
+    // Stopped while the chroot is there: nobody but root and its subordinate owner could remove what is left.
+    let before = chroots();
+    let around = surroundings(&root, PATH, around.identity);
+    let cancel = around.cancel.clone();
+    let seen = before.clone();
+    let watcher = tokio::spawn(async move {
+        while chroots() == seen {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cancel.cancel();
+    });
+    let stopped = execute(TaskType::Worker, "sbuild", &data, Some(&dynamic), &around, &host).await;
+    watcher.await.unwrap();
+    assert_eq!(stopped.result, None);
+    assert_eq!(chroots(), before);
+}
+
+/// The chroots that sbuild has in its temporary directory.
+fn chroots() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.path());
+    let mut chroots: Vec<_> = entries.filter(|path| path.to_string_lossy().starts_with("/tmp/tmp.sbuild.")).collect();
+    chroots.sort();
+    chroots
 }

@@ -288,7 +288,11 @@ fn files_below(directory: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
+    use futures::future::BoxFuture;
+
     use super::*;
+    use crate::run::{ArtifactInfo, HostError};
 
     #[test]
     fn words_are_quoted_like_in_the_reference() {
@@ -308,5 +312,95 @@ mod tests {
         assert_eq!(incomplete_tail(b"\xf0\x9f\x92\xa9"), 0);
         assert_eq!(incomplete_tail(b"\xff"), 0);
         assert_eq!(incomplete_tail(b""), 0);
+    }
+
+    /// Notes what is streamed.
+    #[derive(Default)]
+    struct Ear(std::sync::Mutex<Vec<(LogStream, Vec<u8>)>>);
+
+    impl Host for Ear {
+        fn artifact(&self, id: i64) -> BoxFuture<'_, Result<ArtifactInfo, HostError>> {
+            Box::pin(async move { Err(HostError::Artifact { id, reason: "none here".into() }) })
+        }
+
+        fn download(&self, id: i64, _: PathBuf) -> BoxFuture<'_, Result<ArtifactInfo, HostError>> {
+            self.artifact(id)
+        }
+
+        fn image(&self, id: i64) -> BoxFuture<'_, Result<(ArtifactInfo, PathBuf), HostError>> {
+            Box::pin(async move { Err(HostError::Artifact { id, reason: "none here".into() }) })
+        }
+
+        fn fetch_url<'a>(&'a self, url: &'a str, _: u64, _: &'a Path) -> BoxFuture<'a, Result<(), HostError>> {
+            Box::pin(async move { Err(HostError::Url { url: url.into(), reason: "none here".into() }) })
+        }
+
+        fn log(&self, stream: LogStream, data: &[u8]) {
+            self.0.lock().unwrap().push((stream, data.to_vec()));
+        }
+
+        fn log_end(&self, _: i32) {}
+
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::UNIX_EPOCH
+        }
+    }
+
+    async fn shell(script: &str, capture: Option<&str>, ear: &Ear) -> (Ended, Vec<u8>) {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("exec");
+        std::fs::create_dir(&directory).unwrap();
+        let log = root.path().join("log");
+        let place = Place {
+            directory: &directory,
+            log: &log,
+            environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            identity: None,
+            host: ear,
+            cancel: &CancellationToken::new(),
+        };
+        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let command = Command { argv, capture: capture.map(str::to_owned), ..Command::default() };
+        let ended = run(&command, &place).await.unwrap();
+        (ended, std::fs::read(log).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_captured_output_is_appended_to_the_log() {
+        let ear = Ear::default();
+        let script = "echo this is the output; echo second line; sleep 0.3; printf 'this is stderr\\n\\377' >&2";
+        let (ended, log) = shell(script, Some("stdout.txt"), &ear).await;
+        assert_eq!(ended.code, Some(0));
+        let mut expected =
+            format!("cmd: sh -c {}\noutput (contains stderr only, stdout was captured):\n", quote(script)).into_bytes();
+        expected.extend_from_slice(
+            b"this is stderr\n\xff\naborted: False\nreturncode: 0\n\nFiles in working directory:\nstdout.txt\n\
+              --------------------\nthis is the output\nsecond line\n\n--------------------\n",
+        );
+        assert_eq!(String::from_utf8_lossy(&log), String::from_utf8_lossy(&expected));
+        assert_eq!(log, expected);
+        let heard = ear.0.lock().unwrap();
+        assert_eq!(heard[0], (LogStream::Stdout, b"this is the output\nsecond line\n".to_vec()));
+        assert_eq!(heard[1], (LogStream::Stderr, b"this is stderr\n\xff".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn the_live_log_comes_in_pieces_of_whole_characters() {
+        let ear = Ear::default();
+        let (_, _) = shell("yes \u{20ac}\u{20ac} | head -c 300000; exit 3", None, &ear).await;
+        let heard = ear.0.lock().unwrap();
+        let sizes: Vec<usize> = heard.iter().map(|(_, piece)| piece.len()).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 300_000);
+        assert!(sizes.len() >= 5 && sizes.iter().all(|size| *size <= CHUNK), "{sizes:?}");
+        let (last, whole) = heard.split_last().unwrap();
+        assert!(whole.iter().all(|(_, piece)| std::str::from_utf8(piece).is_ok()));
+        assert!(last.1.len() <= CHUNK);
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_a_negative_code() {
+        let (ended, log) = shell("kill -9 $$", None, &Ear::default()).await;
+        assert_eq!(ended.code, Some(-9));
+        assert!(String::from_utf8(log).unwrap().contains("aborted: False\nreturncode: -9\n"));
     }
 }

@@ -83,9 +83,9 @@ fn parse(mut log: impl BufRead) -> io::Result<BuildLog> {
     Ok(found)
 }
 
-/// `I: Unpacking /…/system.tar.xz to /tmp/tmp.sbuild.AbCdEfGhIj...`
+/// `Unpacking /…/system.tar.xz to /tmp/tmp.sbuild.AbCdEfGhIj...`; newer releases may begin their messages with `I: `.
 fn chroot_in(line: &str) -> Option<PathBuf> {
-    let rest = line.strip_prefix("I: Unpacking ")?;
+    let rest = line.strip_prefix("I: ").unwrap_or(line).strip_prefix("Unpacking ")?;
     let (_, target) = rest.rsplit_once(" to ")?;
     let target = target.trim_end_matches('.');
     let random = target.strip_prefix("/tmp/tmp.sbuild.")?;
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_chroot_is_named_at_the_beginning_only() {
-        let line = "I: Unpacking /x/system.tar.xz to /tmp/tmp.sbuild.AbCdEfGhIj...\n";
+        let line = "Unpacking /x/system.tar.xz to /tmp/tmp.sbuild.AbCdEfGhIj...\n";
         assert_eq!(parse(line.as_bytes()).unwrap().chroot, Some("/tmp/tmp.sbuild.AbCdEfGhIj".into()));
         let late = format!("{}{line}", "\n".repeat(HEADER_LINES));
         assert_eq!(parse(late.as_bytes()).unwrap().chroot, None);
