@@ -24,6 +24,7 @@ pub use artifact::{Artifact, ArtifactManager};
 pub use database::Database;
 pub use error::{Error, Result};
 pub use scheduling::QueueManager;
+pub use sea_orm::DbBackend as Engine;
 pub use text::Text;
 pub use token::{Token, TokenManager};
 pub use work_request::{WorkRequest, WorkRequestManager};

@@ -1,1 +1,23 @@
-//! The server: REST API, channels, scheduler, upkeep.
+//! The server: REST API, channels of workers and followers, scheduler, upkeep.
+//!
+//! Everything that changes state calls a manager of `usine-db`; what happened comes back as events after the commit, and
+//! wakes the scheduler ([`scheduler`]), tells workers and followers ([`channel`]). What must happen by the clock is in
+//! [`upkeep`].
+
+pub mod api;
+pub mod auth;
+pub mod channel;
+pub mod config;
+pub mod live_log;
+pub mod paths;
+pub mod permissions;
+pub mod problem;
+pub mod requirements;
+pub mod scheduler;
+mod serve;
+pub mod state;
+pub mod upkeep;
+
+pub use config::Config;
+pub use serve::{Server, StartError};
+pub use state::AppState;

@@ -169,28 +169,40 @@ async fn an_environment_is_made_and_a_package_built_in_it() {
             .all(|entry| !entry.file_name().to_string_lossy().starts_with("tmp-"))
     );
 
-    // Stopped while the chroot is there: nobody but root and its subordinate owner could remove what is left.
-    let before = chroots();
+    // Stopped while the chroot is there: only root and its subordinate owner can remove what is left.
     let around = surroundings(&root, PATH, around.identity);
-    let cancel = around.cancel.clone();
-    let seen = before.clone();
+    let (cancel, directory) = (around.cancel.clone(), around.directory.clone());
     let watcher = tokio::spawn(async move {
-        while chroots() == seen {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let appears = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if let Some(chroot) = chroot_of(&directory).filter(|chroot| chroot.join("usr").exists()) {
+                    return chroot;
+                }
+            }
+        };
+        let chroot = tokio::time::timeout(Duration::from_secs(60), appears).await;
         cancel.cancel();
+        chroot.expect("sbuild says in its log where its chroot is")
     });
     let stopped = execute(TaskType::Worker, "sbuild", &data, Some(&dynamic), &around, &host).await;
-    watcher.await.unwrap();
     assert_eq!(stopped.result, None);
-    assert_eq!(chroots(), before);
+    let chroot = watcher.await.unwrap();
+    assert!(!chroot.exists(), "{} is left", chroot.display());
 }
 
-/// The chroots that sbuild has in its temporary directory.
-fn chroots() -> Vec<PathBuf> {
-    let entries = fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.path());
-    let mut chroots: Vec<_> = entries.filter(|path| path.to_string_lossy().starts_with("/tmp/tmp.sbuild.")).collect();
-    chroots.sort();
-    chroots
+/// Where sbuild unpacked its chroot, by the build log below the directory of a run.
+fn chroot_of(directory: &Path) -> Option<PathBuf> {
+    let runs = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
+    let exec = runs
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("exec-")))?;
+    let log = fs::read_dir(exec)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|e| e == "build"))?;
+    let text = String::from_utf8_lossy(&fs::read(log).ok()?).into_owned();
+    let line = text.lines().find(|line| line.contains("Unpacking ") && line.contains("/tmp/tmp.sbuild."))?;
+    Some(PathBuf::from(line.rsplit_once(" to ")?.1.trim_end_matches('.')))
 }

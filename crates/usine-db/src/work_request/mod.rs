@@ -27,7 +27,7 @@ use crate::{Database, Error, Result, Text};
 
 pub use create::{NewWorkRequest, SchedulerTags};
 pub use handout::{HandedOut, Loss, ReportOutcome};
-pub use manager::WorkRequestManager;
+pub use manager::{ListFilter, QueueCount, WorkRequestManager};
 pub use retry::{RetryError, RetryReason};
 pub use work_request::Model as WorkRequest;
 

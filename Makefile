@@ -1,0 +1,27 @@
+# The two commands of the README are `make demo` and `make test`; each does its own set-up.
+
+CARGO ?= cargo
+# Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
+PACKAGE ?= hello
+
+.PHONY: build demo test lint setup FORCE
+
+build: target/release/usine
+
+# cargo decides whether there is anything to do.
+target/release/usine: FORCE
+	$(CARGO) build --release --bin usine
+FORCE:
+
+setup:
+	./packaging/setup-host
+
+demo: setup build
+	./packaging/demo $(if $(SOURCE),--source "$(SOURCE)",--package "$(PACKAGE)")
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+test: setup
+	./packaging/run-tests

@@ -1,0 +1,69 @@
+//! The REST API 1.0, one file per resource, and what is ours alone below `/api/usine/1.0/`.
+
+pub mod artifact;
+pub mod artifact_relation;
+pub mod download;
+pub mod metrics;
+pub mod own;
+pub mod status;
+pub mod upload;
+pub mod work_request;
+pub mod worker;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::ApiError;
+use crate::state::AppState;
+
+/// All routes of the API and of downloads.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .merge(status::router())
+        .merge(metrics::router())
+        .merge(worker::router())
+        .merge(work_request::router())
+        .merge(artifact::router())
+        .merge(upload::router())
+        .merge(artifact_relation::router())
+        .merge(download::router())
+        .merge(own::router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// Makes one slash of the two that an `api-url` ending in a slash leads to: `/api//1.0/…` is `/api/1.0/…`.
+pub fn normalize<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let path_and_query = request.uri().path_and_query().map_or("/", |both| both.as_str());
+    if let Some(rest) = path_and_query.strip_prefix("/api//") {
+        let rest = rest.trim_start_matches('/');
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = format!("/api/{rest}").parse().ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+/// A GET without the final slash is sent to the address with it: older clients leave it out.
+async fn not_found(request: Request) -> Response {
+    let uri = request.uri();
+    if request.method() == Method::GET && uri.path().starts_with("/api/") && !uri.path().ends_with('/') {
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let location = format!("{}/{query}", uri.path());
+        return (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response();
+    }
+    if uri.path().starts_with("/api/") {
+        ApiError::not_found("Object not found").into_response()
+    } else {
+        (StatusCode::NOT_FOUND, format!("Not found: {}\n", uri.path())).into_response()
+    }
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let detail = format!("Method \"{}\" not allowed.", request.method());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Error").detail(detail).into_response()
+}

@@ -1,0 +1,113 @@
+//! What is ours alone, below `/api/usine/1.0/`: limits, reasons, history, kept logs, schemas of tasks.
+
+use std::collections::HashMap;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use usine_db::{WorkRequestManager, WorkerManager};
+use usine_model::policy::Deadlines;
+use usine_model::work_request::{Statuses, TaskType};
+use usine_protocol::own::{Attempt, HistoryEntry, WorkRequestDetails};
+use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
+
+use super::work_request::{check_keys, submit, visible};
+use crate::auth::Requester;
+use crate::problem::{ApiError, ApiResult, json_body, parse_value};
+use crate::scheduler::reason;
+use crate::state::AppState;
+
+/// The routes.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/api/usine/1.0/work-request/", post(create))
+        .route("/api/usine/1.0/work-request/{id}/details/", get(details))
+        .route("/api/usine/1.0/work-request/{id}/log/", get(log))
+        .route("/api/usine/1.0/task/", get(tasks))
+        .route("/api/usine/1.0/task/{name}/schema/", get(schema))
+}
+
+/// Submits a work request with limits on its run.
+async fn create(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<Json<WorkRequest>> {
+    let known = ["task_name", "task_data", "event_reactions", "workspace", "created_by", "deadlines"];
+    let mut body = check_keys(json_body(&body)?, &known)?;
+    let deadlines = match body.as_object_mut().and_then(|body| body.remove("deadlines")) {
+        None | Some(Value::Null) => Deadlines::default(),
+        Some(limits) => serde_json::from_value(limits).map_err(|error| {
+            ApiError::bad_request("Cannot deserialize work request").field("deadlines", error.to_string())
+        })?,
+    };
+    let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
+    submit(&state, &requester, body, deadlines).await
+}
+
+/// Everything about a work request that the 1.0 API does not tell.
+async fn details(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+) -> ApiResult<Json<WorkRequestDetails>> {
+    let row = visible(&state, &requester, &id).await?;
+    let manager = WorkRequestManager(&state.database);
+    let names: HashMap<i64, String> = WorkerManager(&state.database)
+        .list()
+        .await?
+        .into_iter()
+        .map(|(worker, _)| (worker.id, worker.name))
+        .collect();
+    let name_of = |id: Option<i64>| id.and_then(|id| names.get(&id).cloned());
+    let attempts = manager.attempts(row.id).await?.into_iter().map(|attempt| Attempt {
+        number: attempt.number,
+        worker: attempt.worker_name,
+        handed_out_at: attempt.handed_out_at,
+        ended_at: attempt.ended_at,
+        outcome: attempt.outcome,
+        result: attempt.ended_at.map(|_| *attempt.result),
+    });
+    let history = manager.history(row.id).await?.into_iter().map(|event| HistoryEntry {
+        id: event.id,
+        at: event.created_at,
+        event: *event.kind,
+        worker: name_of(event.worker_id),
+        detail: event.detail,
+    });
+    let pending_reason =
+        if *row.status == Statuses::Pending { Some(reason::explain_pending(&state, &row).await?) } else { None };
+    Ok(Json(WorkRequestDetails {
+        id: row.id,
+        worker_name: name_of(row.worker_id),
+        output_data: row.output()?,
+        deadlines: row.deadlines(),
+        supersedes: row.supersedes_id,
+        superseded_by: row.superseded_by(&state.database).await?,
+        pending_reason,
+        attempts: attempts.collect(),
+        history: history.collect(),
+    }))
+}
+
+/// The log that was kept of a work request, as text.
+async fn log(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    let row = visible(&state, &requester, &id).await?;
+    let text = state.live_logs.text(row.id).await?.ok_or_else(|| ApiError::not_found("No log is kept"))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(text)))
+}
+
+/// The tasks there are.
+async fn tasks() -> Json<Value> {
+    Json(json!({"Worker": usine_tasks::registered(TaskType::Worker)}))
+}
+
+/// The JSON Schema of a task's data.
+async fn schema(Path(name): Path<String>) -> ApiResult<Json<Value>> {
+    let task = usine_tasks::find(TaskType::Worker, &name).ok_or_else(|| ApiError::not_found("Object not found"))?;
+    Ok(Json(task.schema()))
+}

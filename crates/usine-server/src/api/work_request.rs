@@ -1,0 +1,417 @@
+//! `work-request/`: submit, list, show, change, abort, retry; and the worker's own two calls, fetch and report.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use usine_db::account::{Scope, Workspace};
+use usine_db::artifact::ArtifactManager;
+use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
+use usine_db::{WorkRequest as Row, WorkRequestManager, WorkspaceManager};
+use usine_model::policy::Deadlines;
+use usine_model::token::hash_of;
+use usine_model::work_request::{Results, TaskType};
+use usine_protocol::page::{CursorPage, PAGE_SIZE};
+use usine_protocol::work_request::{Completed, CreateWorkRequest, UpdateWorkRequest, WorkRequest};
+use usine_tasks::TaskDataError;
+
+use crate::auth::{Identity, Requester, presented_key};
+use crate::paths::{self, Base};
+use crate::permissions::{can_contribute, can_see, refused, visible_workspace};
+use crate::problem::{ApiError, ApiResult, json_body, parse_body, parse_value};
+use crate::requirements::{RequirementError, resolve, scheduler_tags};
+use crate::state::AppState;
+
+/// The routes.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/api/1.0/work-request/", get(list).post(create))
+        .route("/api/1.0/work-request/{id}/", get(show).patch(update))
+        .route("/api/1.0/work-request/{id}/retry/", post(retry))
+        .route("/api/1.0/work-request/{id}/abort/", post(abort))
+        .route("/api/1.0/work-request/{id}/completed/", put(completed))
+        // Workers before 0.13 ask by GET.
+        .route("/api/1.0/work-request/get-next-for-worker/", post(get_next).get(get_next))
+}
+
+/// Submits a work request.
+async fn create(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<Json<WorkRequest>> {
+    let body = check_keys(json_body(&body)?, &["task_name", "task_data", "event_reactions", "workspace", "created_by"])?;
+    let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
+    submit(&state, &requester, body, Deadlines::default()).await
+}
+
+/// Refuses keys that the original refuses.
+pub(super) fn check_keys(body: Value, known: &[&str]) -> ApiResult<Value> {
+    let unknown: Vec<_> = body.as_object().into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())).collect();
+    if unknown.is_empty() {
+        return Ok(body);
+    }
+    let list = unknown.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+    Err(ApiError::bad_request("Cannot deserialize work request").field("non_field_errors", format!("Invalid fields: {list}")))
+}
+
+/// Checks a submission in every respect, then stores it.
+pub(super) async fn submit(
+    state: &AppState,
+    requester: &Requester,
+    body: CreateWorkRequest,
+    deadlines: Deadlines,
+) -> ApiResult<Json<WorkRequest>> {
+    let user = requester.user()?;
+    let default = &state.config.default_workspace;
+    let workspace = visible_workspace(&state.database, requester, body.workspace.as_deref(), default).await?;
+    if !can_contribute(requester, &workspace) {
+        return Err(refused(requester, "create work requests in", &workspace));
+    }
+    let task = usine_tasks::find(TaskType::Worker, &body.task_name).ok_or_else(|| {
+        let registered = usine_tasks::registered(TaskType::Worker).join(", ");
+        ApiError::bad_request("Cannot create work request: task name is not registered")
+            .detail(format!("Task name: \"{}\". Registered task names: {registered}", body.task_name))
+    })?;
+    let data = match body.task_data {
+        Value::Null => json!({}),
+        data => data,
+    };
+    let refused_data = |error: TaskDataError| refuse_task_data(&data, &error);
+    task.check(&data).map_err(refused_data)?;
+    let reactions = check_event_reactions(body.event_reactions)?;
+    let facts = state.facts();
+    let prepared = async {
+        let resolved = resolve(&state.database, task, &data, &workspace).await?;
+        // As a test: what fails now would fail when a worker is found.
+        task.dynamic_data(&data, &resolved, &facts)?;
+        Ok::<_, RequirementError>(scheduler_tags(task, &data, &resolved, &requester.scope, &workspace, &facts)?)
+    };
+    let tags = match prepared.await {
+        Ok(tags) => tags,
+        Err(RequirementError::Data(error)) => return Err(refused_data(error)),
+        Err(RequirementError::Database(error)) => return Err(error.into()),
+    };
+    let new = NewWorkRequest {
+        task_name: task.name().to_owned(),
+        task_data: data,
+        event_reactions: reactions,
+        deadlines,
+        ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
+    };
+    let row = WorkRequestManager(&state.database).create(&new, &tags, state.now()).await?;
+    Ok(Json(present(state, vec![row]).await?.remove(0)))
+}
+
+fn refuse_task_data(data: &Value, error: &TaskDataError) -> ApiError {
+    let mut refusal = ApiError::bad_request("Cannot create work request")
+        .detail(format!("Task data: {data} Error: {error}"));
+    for (path, messages) in &error.errors {
+        let field = if path.is_empty() { "non_field_errors" } else { path };
+        for message in messages {
+            refusal = refusal.field(field, message);
+        }
+    }
+    refusal
+}
+
+/// Event reactions of a submission may only send notifications, and there are no channels for them yet.
+fn check_event_reactions(reactions: Option<Value>) -> ApiResult<Value> {
+    const EVENTS: [&str; 5] = ["on_creation", "on_unblock", "on_assignment", "on_success", "on_failure"];
+    let malformed = |message: String| {
+        ApiError::bad_request("Cannot deserialize work request").field("event_reactions", message)
+    };
+    let reactions = match reactions {
+        None | Some(Value::Null) => return Ok(json!({})),
+        Some(Value::Object(reactions)) => reactions,
+        Some(_) => return Err(malformed("event_reactions must be a dictionary".to_owned())),
+    };
+    let mut channels = Vec::new();
+    for (event, actions) in &reactions {
+        if !EVENTS.contains(&event.as_str()) {
+            return Err(malformed(format!("{event}: Extra inputs are not permitted")));
+        }
+        let actions = actions.as_array().ok_or_else(|| malformed(format!("{event}: Input should be a valid list")))?;
+        for action in actions {
+            match (action["action"].as_str(), action["channel"].as_str()) {
+                (Some("send-notification"), Some(channel)) => channels.push(format!("'{channel}'")),
+                (Some("send-notification"), None) => return Err(malformed(format!("{event}: channel: Field required"))),
+                (Some(other), _) => {
+                    return Err(ApiError::bad_request("Invalid event_reactions")
+                        .detail(format!("Action type '{other}' is not allowed here")));
+                }
+                (None, _) => return Err(malformed(format!("{event}: action: Field required"))),
+            }
+        }
+    }
+    if channels.is_empty() {
+        Ok(Value::Object(reactions))
+    } else {
+        Err(ApiError::bad_request(format!("Non-existing channels: [{}]", channels.join(", "))))
+    }
+}
+
+/// Lists work requests, newest first, in pages.
+async fn list(
+    State(state): State<AppState>,
+    requester: Requester,
+    base: Base,
+    uri: Uri,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> ApiResult<Json<CursorPage<WorkRequest>>> {
+    requester.user()?;
+    let mut filter = usine_db::work_request::ListFilter::default();
+    for (workspace, scope) in WorkspaceManager(&state.database).list().await? {
+        if scope.id == requester.scope.id && can_see(&requester, &workspace) {
+            filter.workspace_ids.push(workspace.id);
+        }
+    }
+    if let Some(task_type) = query.get("task_type") {
+        let parsed = task_type.parse().map_err(|_| query_error("task_type", "Invalid task type"))?;
+        filter.task_type = Some(parsed);
+    }
+    filter.root_only = query.get("root_only").is_some_and(|value| matches!(value.as_str(), "true" | "True" | "1"));
+    if let Some(ids) = query.get("ids") {
+        let ids: Result<Vec<i64>, _> = ids.split(',').map(|id| id.trim().parse()).collect();
+        filter.ids = Some(ids.map_err(|_| query_error("ids", "Expected a comma-separated list of integers"))?);
+    }
+    if let Some(status) = query.get("status") {
+        filter.status = Some(status.parse().map_err(|_| query_error("status", "Invalid work request status"))?);
+    }
+    filter.before = query
+        .get("cursor")
+        .map(|cursor| parse_cursor(cursor).ok_or_else(|| ApiError::not_found("Invalid cursor")))
+        .transpose()?;
+    let mut rows = WorkRequestManager(&state.database).list(&filter, PAGE_SIZE + 1).await?;
+    let more = rows.len() as u64 > PAGE_SIZE;
+    rows.truncate(PAGE_SIZE as usize);
+    let next = rows.last().filter(|_| more).map(|last| {
+        let mut address = format!("{}{}?", base.0, uri.path());
+        for (key, value) in query.iter().filter(|(key, _)| *key != "cursor") {
+            let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+            let _ = write!(address, "{key}={value}&");
+        }
+        format!("{address}cursor={}", cursor(last))
+    });
+    Ok(Json(CursorPage { next, previous: None, results: present(&state, rows).await? }))
+}
+
+fn query_error(parameter: &str, message: &str) -> ApiError {
+    ApiError::bad_request("Error").detail(json!({parameter: [message]}))
+}
+
+/// The place of a row in the list: microseconds and id.
+fn cursor(row: &Row) -> String {
+    format!("{}-{}", row.created_at.timestamp_micros(), row.id)
+}
+
+fn parse_cursor(cursor: &str) -> Option<(DateTime<Utc>, i64)> {
+    let (micros, id) = cursor.split_once('-')?;
+    Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.parse().ok()?))
+}
+
+/// Shows a work request: to users, and to the work request itself.
+async fn show(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> ApiResult<Json<WorkRequest>> {
+    if query.contains_key("ids") || query.contains_key("status") {
+        return Err(ApiError::bad_request("Error").detail("ids and status filter lists, not one work request"));
+    }
+    let row = visible(&state, &requester, &id).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// The work request of this id if the requester may see it.
+pub(crate) async fn visible(state: &AppState, requester: &Requester, id: &str) -> ApiResult<Row> {
+    let missing = || ApiError::not_found("Error").detail("No WorkRequest matches the given query.");
+    match &requester.identity {
+        Identity::User(_) => {}
+        Identity::WorkRequest(own) if own.id.to_string() == id => {}
+        Identity::WorkRequest(_) => return Err(missing()),
+        _ => return Err(requester.user().err().unwrap_or_else(missing)),
+    }
+    let id: i64 = id.parse().map_err(|_| missing())?;
+    let row = WorkRequestManager(&state.database).get_or_none(id).await?.ok_or_else(missing)?;
+    let (workspace, scope) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
+    if scope.id == requester.scope.id && can_see(requester, &workspace) { Ok(row) } else { Err(missing()) }
+}
+
+/// Changes the priority.
+async fn update(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> ApiResult<Json<WorkRequest>> {
+    let user = requester.user()?;
+    let mut row = visible(&state, &requester, &id).await?;
+    let update: UpdateWorkRequest = parse_body(&body, "work request update")?;
+    let may = user.is_superuser || (update.priority_adjustment <= 0 && row.created_by_id == user.id);
+    if !may {
+        return Err(ApiError::forbidden("You are not permitted to set priority adjustments"));
+    }
+    row.set_priority_adjustment(&state.database, update.priority_adjustment, Some(user.id), state.now()).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// Puts a new work request in the place of one that ended badly.
+async fn retry(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+) -> ApiResult<Json<WorkRequest>> {
+    let user = requester.user()?;
+    let row = visible(&state, &requester, &id).await?;
+    let refuse = |reason: &str| ApiError::bad_request("Cannot retry work request").detail(reason);
+    let superseded = row.superseded_by(&state.database).await?.is_some();
+    row.state(superseded).check_retry(false).map_err(refuse)?;
+    if let Some(task) = usine_tasks::find(*row.task_type, &row.task_name) {
+        let (workspace, _) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
+        if let Err(RequirementError::Data(error)) = resolve(&state.database, task, &row.task_data, &workspace).await {
+            tracing::info!(work_request = row.id, %error, "not retried");
+            return Err(refuse("Task dependencies cannot be satisfied"));
+        }
+    }
+    match row.retry(&state.database, Some(user.id), state.now()).await {
+        Ok(heir) => Ok(Json(present(&state, vec![heir]).await?.remove(0))),
+        Err(RetryError::NotAllowed(reason)) => Err(refuse(reason)),
+        Err(RetryError::Database(error)) => Err(error.into()),
+    }
+}
+
+/// Gives a work request up; its worker is told.
+async fn abort(
+    State(state): State<AppState>,
+    requester: Requester,
+    Path(id): Path<String>,
+) -> ApiResult<Json<WorkRequest>> {
+    let user = requester.user()?;
+    let mut row = visible(&state, &requester, &id).await?;
+    if !(user.is_superuser || row.created_by_id == user.id) {
+        return Err(ApiError::forbidden(format!("{} cannot abort work request {}", user.username, row.id)));
+    }
+    row.abort(&state.database, Some(user.id), state.now())
+        .await?
+        .map_err(|reason| ApiError::bad_request("Cannot abort work request").detail(reason))?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// A worker fetches its next work request.
+async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiResult<Response> {
+    let worker = requester.worker()?;
+    let next = WorkRequestManager(&state.database).get_next_for_worker(worker, &*state.entropy, state.now()).await?;
+    match next {
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(handed_out) => {
+            let mut body = present(&state, vec![handed_out.work_request]).await?.remove(0);
+            body.token = Some(handed_out.key.reveal().to_owned());
+            Ok(Json(body).into_response())
+        }
+    }
+}
+
+/// A worker reports a result with the key of its attempt. The key stops working with the first report; a repeated one
+/// gets the same answer, because the attempt remembers the key's hash.
+async fn completed(State(state): State<AppState>, Path(id): Path<i64>, parts: Parts, body: Bytes) -> ApiResult<StatusCode> {
+    let key = presented_key(&parts).ok_or_else(ApiError::not_authenticated)?;
+    let title = "Cannot change work request as completed";
+    let report: Completed = parse_value(json_body(&body)?, title)?;
+    if report.result == Results::None {
+        return Err(ApiError::bad_request(title).field("result", "This field may not be blank."));
+    }
+    let hash = hash_of(key);
+    let outcome = WorkRequestManager(&state.database)
+        .report(id, &hash, report.result, report.output_data, state.now())
+        .await;
+    match outcome {
+        Ok(ReportOutcome::Accepted | ReportOutcome::Repeated) => Ok(StatusCode::OK),
+        Ok(ReportOutcome::NotRunning) => {
+            Err(ApiError::Text(StatusCode::FORBIDDEN, "work request is not running".to_owned()))
+        }
+        Ok(ReportOutcome::NotFound) => match crate::auth::identify(&state, Some(key)).await? {
+            Identity::WorkRequest(_) => Err(ApiError::not_found("Work request not found")),
+            Identity::Anonymous => Err(ApiError::not_authenticated()),
+            _ => Err(ApiError::wrong_token()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Work requests as every answer shows them, with a fixed number of queries for any number of rows.
+pub(crate) async fn present(state: &AppState, rows: Vec<Row>) -> ApiResult<Vec<WorkRequest>> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut artifacts = ArtifactManager(&state.database).ids_of_work_request(&ids).await?;
+    let places: HashMap<i64, (Workspace, Scope)> = WorkspaceManager(&state.database)
+        .list()
+        .await?
+        .into_iter()
+        .map(|(workspace, scope)| (workspace.id, (workspace, scope)))
+        .collect();
+    rows.into_iter()
+        .map(|row| {
+            let (workspace, scope) = places
+                .get(&row.workspace_id)
+                .ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
+            let made = artifacts.remove(&row.id).unwrap_or_default();
+            Ok(present_one(row, &scope.name, &workspace.name, made))
+        })
+        .collect()
+}
+
+fn present_one(row: Row, scope: &str, workspace: &str, artifacts: Vec<i64>) -> WorkRequest {
+    let url = paths::work_request(scope, workspace, row.id);
+    let api = |id: i64| json!(format!("/api/1.0/work-request/{id}/"));
+    let user = |id: i64| json!(format!("/-/user/id/{id}/"));
+    let mut links = Map::new();
+    links.insert("self".to_owned(), api(row.id));
+    links.insert("webui_self".to_owned(), json!(url));
+    links.insert("webui_created_by".to_owned(), user(row.created_by_id));
+    if let Some(id) = row.aborted_by_id {
+        links.insert("webui_aborted_by".to_owned(), user(id));
+    }
+    for (name, id) in [("parent", row.parent_id), ("workflow_root", row.workflow_root_id)] {
+        if let Some(id) = id {
+            links.insert(name.to_owned(), api(id));
+            links.insert(format!("webui_{name}"), json!(paths::work_request(scope, workspace, id)));
+        }
+    }
+    let strings = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
+    WorkRequest {
+        links,
+        id: row.id,
+        url,
+        parent: row.parent_id,
+        workflow_root: row.workflow_root_id,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        completed_at: row.completed_at,
+        duration: row.duration(),
+        created_by: row.created_by_id,
+        completed_by: row.completed_by_id,
+        aborted_by: row.aborted_by_id,
+        status: *row.status,
+        result: *row.result,
+        worker: row.worker_id,
+        task_type: *row.task_type,
+        task_name: row.task_name.clone(),
+        task_data: row.used_task_data().clone(),
+        dynamic_task_data: row.dynamic_task_data.clone(),
+        priority_base: row.priority_base,
+        priority_adjustment: row.priority_adjustment,
+        workflow_data: row.workflow_data.clone(),
+        event_reactions: row.event_reactions.clone(),
+        artifacts,
+        scope: scope.to_owned(),
+        workspace: workspace.to_owned(),
+        scheduler_tags_provided: strings(&row.scheduler_tags_provided),
+        scheduler_tags_required: strings(&row.scheduler_tags_required),
+        token: None,
+    }
+}

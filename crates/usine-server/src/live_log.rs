@@ -1,0 +1,245 @@
+//! Logs of running work requests: appended to files as they come, followed while they grow, kept for some hours.
+//!
+//! One file for each work request, one JSON message a line, in the form that followers get. A crash loses nothing that was
+//! written; a file that reaches its limit ends with a line that says so.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::watch;
+use usine_protocol::channel::{LogMessage, LogStream};
+
+/// The logs of all work requests.
+#[derive(Clone)]
+pub struct LiveLogs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    directory: PathBuf,
+    limit: u64,
+    open: Mutex<HashMap<i64, Arc<Log>>>,
+}
+
+/// A log that is being written or followed.
+struct Log {
+    file: tokio::sync::Mutex<Option<File>>,
+    /// Bytes that followers may read: always the end of a line.
+    length: watch::Sender<u64>,
+}
+
+impl LiveLogs {
+    /// Logs in a directory, each of at most `limit` bytes.
+    pub async fn open(directory: PathBuf, limit: u64) -> io::Result<Self> {
+        tokio::fs::create_dir_all(&directory).await?;
+        Ok(Self { inner: Arc::new(Inner { directory, limit, open: Mutex::default() }) })
+    }
+
+    /// Adds a message to the log of a work request and wakes its followers.
+    pub async fn append(&self, work_request: i64, message: &LogMessage) -> io::Result<()> {
+        let log = self.log(work_request).await?;
+        let mut guard = log.file.lock().await;
+        let file = match &mut *guard {
+            Some(file) => file,
+            empty => {
+                let path = self.path(work_request);
+                let file = OpenOptions::new().create(true).append(true).open(path).await?;
+                let length = file.metadata().await?.len();
+                log.length.send_replace(length);
+                empty.insert(file)
+            }
+        };
+        let length = *log.length.borrow();
+        if length >= self.inner.limit {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(message)?;
+        if length + line.len() as u64 >= self.inner.limit {
+            line = serde_json::to_vec(&full(message, self.inner.limit))?;
+            // What comes now is not written any more, and the length says so.
+            line.resize(line.len().max(usize::try_from(self.inner.limit - length).unwrap_or(0)), b' ');
+        }
+        line.push(b'\n');
+        file.write_all(&line).await?;
+        file.flush().await?;
+        log.length.send_replace(length + line.len() as u64);
+        Ok(())
+    }
+
+    /// Everything from the beginning, and on as it grows; ends when nothing more is there and `ended` says so.
+    pub async fn follow(&self, work_request: i64) -> io::Result<Follower> {
+        let log = self.log(work_request).await?;
+        Ok(Follower { path: self.path(work_request), length: log.length.subscribe(), _log: log, reader: None, at: 0 })
+    }
+
+    /// What is there now, as plain text; `None` if no log is kept.
+    pub async fn text(
+        &self,
+        work_request: i64,
+    ) -> io::Result<Option<impl Stream<Item = io::Result<Bytes>> + Send + 'static>> {
+        let file = match File::open(self.path(work_request)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let lines = stream::try_unfold(BufReader::new(file).lines(), |mut lines| async move {
+            Ok(lines.next_line().await?.map(|line| (line, lines)))
+        });
+        Ok(Some(lines.filter_map(|line: io::Result<String>| async move {
+            match line {
+                Err(error) => Some(Err(error)),
+                Ok(line) => match serde_json::from_str(line.trim_end()) {
+                    Ok(LogMessage::LogData { data, .. }) => Some(Ok(Bytes::from(data))),
+                    _ => None,
+                },
+            }
+        })))
+    }
+
+    /// When the log of a work request was last written to.
+    pub async fn last_written(&self, work_request: i64) -> Option<SystemTime> {
+        tokio::fs::metadata(self.path(work_request)).await.and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// Deletes the logs that nobody has written to for `life` seconds.
+    pub async fn sweep(&self, now: SystemTime, life: u32) -> io::Result<usize> {
+        let mut removed = 0;
+        let mut entries = tokio::fs::read_dir(&self.inner.directory).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let Ok(modified) = entry.metadata().await.and_then(|metadata| metadata.modified()) else { continue };
+            let age = now.duration_since(modified).unwrap_or_default();
+            if age > Duration::from_secs(u64::from(life)) && tokio::fs::remove_file(entry.path()).await.is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Closes the file of a work request that has ended. Followers read on to the end.
+    pub fn close(&self, work_request: i64) {
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&work_request);
+    }
+
+    fn path(&self, work_request: i64) -> PathBuf {
+        self.inner.directory.join(format!("{work_request}.jsonl"))
+    }
+
+    async fn log(&self, work_request: i64) -> io::Result<Arc<Log>> {
+        if let Some(log) = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner).get(&work_request) {
+            return Ok(log.clone());
+        }
+        let length = length_of(&self.path(work_request)).await?;
+        let fresh = || Arc::new(Log { file: tokio::sync::Mutex::new(None), length: watch::Sender::new(length) });
+        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(open.entry(work_request).or_insert_with(fresh).clone())
+    }
+}
+
+async fn length_of(path: &Path) -> io::Result<u64> {
+    match tokio::fs::metadata(path).await {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last line of a log that has reached its limit.
+fn full(message: &LogMessage, limit: u64) -> LogMessage {
+    match message {
+        LogMessage::LogData { timestamp, .. } | LogMessage::LogDataEnd { timestamp, .. } => LogMessage::LogData {
+            data: format!("\n[server] the live log has reached its limit of {limit} bytes and ends here\n"),
+            stream: LogStream::Internal,
+            timestamp: *timestamp,
+        },
+        other => other.clone(),
+    }
+}
+
+/// Somebody reads a log while it grows.
+pub struct Follower {
+    path: PathBuf,
+    length: watch::Receiver<u64>,
+    _log: Arc<Log>,
+    reader: Option<BufReader<File>>,
+    at: u64,
+}
+
+impl Follower {
+    /// The next message that is there already, as a line of JSON; `None` if there is none yet.
+    pub async fn next_line(&mut self) -> io::Result<Option<String>> {
+        while self.at < *self.length.borrow_and_update() {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                empty => empty.insert(BufReader::new(File::open(&self.path).await?)),
+            };
+            let mut line = String::new();
+            let read = reader.read_line(&mut line).await?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.at += read as u64;
+            let line = line.trim_end();
+            if !line.is_empty() {
+                return Ok(Some(line.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for more.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as this follower: an error cannot happen.
+        let _ = self.length.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn line(text: &str) -> LogMessage {
+        let timestamp = DateTime::from_timestamp(0, 0).unwrap();
+        LogMessage::LogData { data: text.to_owned(), stream: LogStream::Stdout, timestamp }
+    }
+
+    #[tokio::test]
+    async fn followers_see_all_from_the_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = LiveLogs::open(directory.path().to_owned(), 1 << 20).await.unwrap();
+        logs.append(7, &line("one\n")).await.unwrap();
+        let mut follower = logs.follow(7).await.unwrap();
+        assert!(follower.next_line().await.unwrap().unwrap().contains("one"));
+        assert_eq!(follower.next_line().await.unwrap(), None);
+        logs.append(7, &line("two\n")).await.unwrap();
+        follower.changed().await;
+        assert!(follower.next_line().await.unwrap().unwrap().contains("two"));
+
+        // A restart loses nothing.
+        let again = LiveLogs::open(directory.path().to_owned(), 1 << 20).await.unwrap();
+        again.append(7, &line("three\n")).await.unwrap();
+        let text: Vec<Bytes> = again.text(7).await.unwrap().unwrap().map(Result::unwrap).collect().await;
+        assert_eq!(text.concat(), b"one\ntwo\nthree\n");
+        assert!(again.text(8).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_log_without_end_is_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = LiveLogs::open(directory.path().to_owned(), 400).await.unwrap();
+        for _ in 0..50 {
+            logs.append(7, &line("chatter\n")).await.unwrap();
+        }
+        let text: Vec<Bytes> = logs.text(7).await.unwrap().unwrap().map(Result::unwrap).collect().await;
+        let text = String::from_utf8(text.concat()).unwrap();
+        assert!(text.starts_with("chatter\n") && text.ends_with("limit of 400 bytes and ends here\n"), "{text}");
+        assert_eq!(text.matches("limit").count(), 1);
+    }
+}

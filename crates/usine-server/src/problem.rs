@@ -1,0 +1,146 @@
+//! Errors on their way out: `application/problem+json`, or plain text where the original answers so.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use usine_protocol::problem::{CONTENT_TYPE, Problem};
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub enum ApiError {
+    /// problem+json.
+    Problem(StatusCode, Box<Problem>),
+    /// Plain text, where the original answers so.
+    Text(StatusCode, String),
+    /// Our fault: logged, and told without details.
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The result of a handler.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    /// A problem with this status and title.
+    pub fn new(status: StatusCode, title: impl Into<String>) -> Self {
+        Self::Problem(status, Box::new(Problem::new(title)))
+    }
+
+    /// 400 with a title.
+    pub fn bad_request(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, title)
+    }
+
+    /// 404 with a title.
+    pub fn not_found(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, title)
+    }
+
+    /// 403 with a title.
+    pub fn forbidden(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, title)
+    }
+
+    /// The answer to a request that needs a token and has none that works.
+    pub fn not_authenticated() -> Self {
+        Self::forbidden("Error").detail("Authentication credentials were not provided.")
+    }
+
+    /// The answer to a valid token of the wrong kind.
+    pub fn wrong_token() -> Self {
+        Self::forbidden("Error").detail("You do not have permission to perform this action.")
+    }
+
+    /// Adds a detail.
+    pub fn detail(self, detail: impl Into<serde_json::Value>) -> Self {
+        self.map(|problem| problem.detail(detail))
+    }
+
+    /// Adds one error of one field.
+    pub fn field(self, field: &str, message: impl Into<String>) -> Self {
+        self.map(|problem| problem.field(field, message))
+    }
+
+    fn map(self, change: impl FnOnce(Problem) -> Problem) -> Self {
+        match self {
+            Self::Problem(status, problem) => Self::Problem(status, Box::new(change(*problem))),
+            other => other,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problem(status, problem) => {
+                let mut response = (status, Json(problem)).into_response();
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+                response
+            }
+            Self::Text(status, text) => (status, text).into_response(),
+            Self::Internal(error) => {
+                let mut causes = error.to_string();
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    causes.push_str(&format!(": {cause}"));
+                    source = cause.source();
+                }
+                tracing::error!(error = %causes, "a request failed inside the server");
+                // 503 makes the client try again, which is safe: nothing was changed.
+                let status = match error.downcast_ref::<usine_db::Error>() {
+                    Some(usine_db::Error::StillBusy { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                Self::new(status, "Error").detail("The server failed; its log says why.").into_response()
+            }
+        }
+    }
+}
+
+impl From<usine_db::Error> for ApiError {
+    fn from(error: usine_db::Error) -> Self {
+        match error {
+            usine_db::Error::DoesNotExist { kind, .. } => Self::not_found(format!("No {kind} matches the given query.")),
+            usine_db::Error::Invalid(reason) => Self::bad_request("Error").detail(reason),
+            usine_db::Error::StatusChange(error) => Self::bad_request("Error").detail(error.to_string()),
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+/// Reads a JSON body. A wrong one is answered with `Cannot deserialize THING` and the path of the wrong field.
+pub fn parse_body<T: DeserializeOwned>(body: &Bytes, thing: &str) -> ApiResult<T> {
+    parse_value(json_body(body)?, &format!("Cannot deserialize {thing}"))
+}
+
+/// Reads a JSON body of any shape.
+pub fn json_body(body: &Bytes) -> ApiResult<serde_json::Value> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request("Error").detail(format!("JSON parse error - {error}")))
+}
+
+/// Reads a JSON value into a type; `title` tells what could not be done otherwise.
+pub fn parse_value<T: DeserializeOwned>(value: serde_json::Value, title: &str) -> ApiResult<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.inner().to_string();
+        let (field, message) = match missing_field(&inner) {
+            Some(name) if path == "." => (name.to_owned(), "This field is required.".to_owned()),
+            Some(name) => (format!("{path}.{name}"), "This field is required.".to_owned()),
+            None if path == "." => ("non_field_errors".to_owned(), inner),
+            None => (path, inner),
+        };
+        ApiError::bad_request(title).field(&field, message)
+    })
+}
+
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}

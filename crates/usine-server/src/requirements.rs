@@ -1,0 +1,106 @@
+//! What a task asks for: its data checked, its lookups resolved, its tags and dynamic data computed. Submission and
+//! scheduler both come here, so that what was accepted can be assigned.
+
+use serde_json::{Value, json};
+use usine_db::Database;
+use usine_db::account::{Scope, Workspace};
+use usine_db::artifact::ArtifactManager;
+use usine_db::work_request::SchedulerTags;
+use usine_model::lookup::{LookupElement, LookupSingle};
+use usine_model::tags;
+use usine_tasks::{Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, TaskDataError};
+
+/// Task data that cannot be used: what is wrong, by path; or the database failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RequirementError {
+    /// The data, or what they name.
+    #[error(transparent)]
+    Data(#[from] TaskDataError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] usine_db::Error),
+}
+
+/// Finds every artifact that the task data name.
+pub async fn resolve(
+    database: &Database,
+    task: &dyn Task,
+    data: &Value,
+    workspace: &Workspace,
+) -> Result<Resolved, RequirementError> {
+    let mut resolved = Resolved::new();
+    for input in task.inputs(data)? {
+        let artifacts = match &input.lookup {
+            InputLookup::Single(lookup) => {
+                vec![resolve_one(database, &input, &input.field, lookup, workspace).await?]
+            }
+            InputLookup::Multiple(lookup) => {
+                let elements = lookup.elements().map_err(|error| TaskDataError::at(&input.field, error.to_string()))?;
+                let mut artifacts = Vec::with_capacity(elements.len());
+                for (index, element) in elements.iter().enumerate() {
+                    let field = format!("{}[{index}]", input.field);
+                    match element {
+                        LookupElement::Single(lookup) => {
+                            artifacts.push(resolve_one(database, &input, &field, lookup, workspace).await?);
+                        }
+                        LookupElement::Filter(_) => return Err(no_collections(&field, "a filter").into()),
+                    }
+                }
+                artifacts
+            }
+        };
+        resolved = resolved.with(input.field, artifacts);
+    }
+    Ok(resolved)
+}
+
+async fn resolve_one(
+    database: &Database,
+    input: &Input,
+    field: &str,
+    lookup: &LookupSingle,
+    workspace: &Workspace,
+) -> Result<ResolvedArtifact, RequirementError> {
+    let id = lookup.artifact_id().ok_or_else(|| no_collections(field, &format!("{:?}", lookup.to_string())))?;
+    // An artifact of another workspace is as good as none: its existence does not leak.
+    let found = ArtifactManager(database).get_or_none(id).await?.filter(|found| found.workspace_id == workspace.id);
+    let artifact = found.ok_or_else(|| TaskDataError::at(field, format!("artifact {id} does not exist")))?;
+    if !input.categories.contains(&artifact.category) {
+        let valid: Vec<_> = input.categories.iter().map(|category| format!("'{category}'")).collect();
+        let problem = format!(
+            "unexpected artifact category: '{}'. Valid categories: [{}]",
+            *artifact.category,
+            valid.join(", ")
+        );
+        return Err(TaskDataError::at(field, problem).into());
+    }
+    Ok(ResolvedArtifact {
+        id,
+        category: *artifact.category,
+        data: artifact.data,
+        workspace: workspace.name.clone(),
+        lookup: json!(lookup),
+    })
+}
+
+fn no_collections(field: &str, lookup: &str) -> TaskDataError {
+    TaskDataError::at(
+        field,
+        format!("{lookup} looks into a collection, and this server has none; name an artifact by its id"),
+    )
+}
+
+/// What the work request requires of workers, and provides for them.
+pub fn scheduler_tags(
+    task: &dyn Task,
+    data: &Value,
+    resolved: &Resolved,
+    scope: &Scope,
+    workspace: &Workspace,
+    facts: &ServerFacts,
+) -> Result<SchedulerTags, TaskDataError> {
+    let mut provided = task.provided_tags(data, resolved);
+    provided.insert(tags::task_scope(&scope.name));
+    provided.insert(tags::task_workspace(&scope.name, &workspace.name));
+    Ok(SchedulerTags { required: task.required_tags(data, &facts.fallback_architecture)?, provided })
+}

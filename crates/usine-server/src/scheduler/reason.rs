@@ -1,0 +1,54 @@
+//! Why a pending work request is not running, told by the same rules that schedule.
+
+use std::collections::HashMap;
+
+use usine_db::{QueueManager, WorkRequest, WorkRequestManager, WorkerManager};
+use usine_model::matching::{PendingReason, RequirementSet, Verdict, WorkerVerdict, explain};
+use usine_model::tags::Tags;
+use usine_model::worker::WorkerType;
+
+use crate::state::AppState;
+
+/// Asks every worker why it does not run this work request now.
+pub async fn explain_pending(state: &AppState, row: &WorkRequest) -> usine_db::Result<PendingReason> {
+    let tags = |value: &serde_json::Value| serde_json::from_value::<Tags>(value.clone()).unwrap_or_default();
+    let (required, provided) = (tags(&row.scheduler_tags_required), tags(&row.scheduler_tags_provided));
+    let set = RequirementSet::new(&row.task_name, &required, &provided);
+    let mut held: HashMap<i64, Vec<i64>> = HashMap::new();
+    for live in WorkRequestManager(&state.database).live().all(state.database.reader()).await? {
+        if let Some(worker) = live.worker_id {
+            held.entry(worker).or_default().push(live.id);
+        }
+    }
+    let mut verdicts = Vec::new();
+    let mut competing = Vec::new();
+    let sets = QueueManager(&state.database).requirement_sets(0).await?;
+    for (worker, token) in WorkerManager(&state.database).list().await? {
+        let profile = worker.profile()?;
+        let misfits = profile.misfits(&set, &provided);
+        let work_requests = held.remove(&worker.id).unwrap_or_default();
+        let verdict = if row.worker_id == Some(worker.id) {
+            Verdict::Assigned
+        } else if !misfits.is_empty() {
+            Verdict::DoesNotFit { misfits }
+        } else if *worker.worker_type != WorkerType::Celery && !token.is_some_and(|token| token.enabled) {
+            Verdict::Disabled
+        } else if !worker.connected() {
+            Verdict::Disconnected
+        } else if !worker.has_fresh_metadata(state.now()) {
+            Verdict::StaleMetadata
+        } else if work_requests.len() >= worker.concurrency.unsigned_abs() as usize {
+            Verdict::Busy { work_requests }
+        } else {
+            Verdict::Free
+        };
+        if !matches!(verdict, Verdict::DoesNotFit { .. }) {
+            competing.extend(sets.iter().filter(|(_, set)| profile.fits_set(set)).map(|(id, _)| *id));
+        }
+        verdicts.push(WorkerVerdict { worker: worker.name, verdict });
+    }
+    competing.sort_unstable();
+    competing.dedup();
+    let ahead = QueueManager(&state.database).count_ahead(row, &competing).await?;
+    Ok(explain(ahead, verdicts))
+}

@@ -1,0 +1,145 @@
+//! Starting and stopping: everything opened, checked and wired together in one place.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::ServiceExt;
+use axum::extract::Request;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use usine_db::{Database, WorkerManager};
+use usine_model::clock::{Clock, to_stored_precision};
+use usine_model::entropy::Entropy;
+use usine_store::{LocalStore, Uploads};
+
+use crate::channel::{self, Hub};
+use crate::config::Config;
+use crate::live_log::LiveLogs;
+use crate::state::{AppState, Inner};
+use crate::{api, scheduler, upkeep};
+
+/// Connections have this long to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A server that listens.
+pub struct Server {
+    state: AppState,
+    listener: TcpListener,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory cannot be made or used.
+    #[error("cannot use the directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database cannot be used.
+    #[error("cannot use the database: {0}")]
+    Database(#[from] usine_db::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; set `bind` to another address")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Server {
+    /// Opens everything: directories, database (whose schema is brought up to date), address. Connections wait from then
+    /// on, and are served by [`Server::run`].
+    pub async fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data_directory).map_err(directory(&config.data_directory))?;
+        let database = Database::connect(&config.database_url()).await?;
+        database.migrate().await?;
+        WorkerManager(&database).mark_all_disconnected().await?;
+        let store = LocalStore::open(config.store_directory()).await.map_err(directory(&config.store_directory()))?;
+        let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
+        let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
+            .await
+            .map_err(directory(&config.live_log_directory()))?;
+        let listener = TcpListener::bind(config.bind)
+            .await
+            .map_err(|source| StartError::Bind { address: config.bind, source })?;
+        let started_at = to_stored_precision(clock.now());
+        let state = AppState::new(Inner {
+            database,
+            store: Arc::new(store),
+            uploads,
+            clock,
+            entropy,
+            config,
+            hub: Hub::default(),
+            live_logs,
+            scheduler: Notify::new(),
+            shutdown,
+            started_at,
+        });
+        Ok(Self { state, listener })
+    }
+
+    /// The address that the server listens on; tells the port if any free one was asked for.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The shared state, for whoever shares the process.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Serves until the shutdown token is cancelled.
+    pub async fn run(self) -> std::io::Result<()> {
+        let Self { state, listener } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(channel::dispatch(state.clone()));
+        tasks.spawn(scheduler::run(state.clone()));
+        tasks.spawn(upkeep::run(state.clone()));
+        tasks.spawn(upkeep::watch_foreign_events(state.clone()));
+        let router = api::router()
+            .merge(channel::router())
+            .layer(CatchPanicLayer::new())
+            .layer(TraceLayer::new_for_http())
+            .with_state(state.clone());
+        let service = router.map_request(|request: Request| api::normalize(request));
+        let shutdown = state.shutdown.clone();
+        let serving = axum::serve(listener, ServiceExt::<Request>::into_make_service(service))
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = late => Ok(()),
+        };
+        state.shutdown.cancel();
+        while tasks.join_next().await.is_some() {}
+        state.database.close().await;
+        served
+    }
+}
+
+fn directory<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &std::path::Path) -> impl FnOnce(E) -> StartError {
+    let path = path.to_owned();
+    move |source| StartError::Directory { path, source: source.into() }
+}

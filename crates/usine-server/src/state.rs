@@ -1,0 +1,76 @@
+//! What every handler and every background task shares.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use usine_db::Database;
+use usine_model::clock::{Clock, to_stored_precision};
+use usine_model::entropy::Entropy;
+use usine_store::{FileStore, Uploads};
+use usine_tasks::ServerFacts;
+
+use crate::channel::Hub;
+use crate::config::Config;
+use crate::live_log::LiveLogs;
+
+/// The shared state; cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    inner: Arc<Inner>,
+}
+
+/// What the state is made of.
+pub struct Inner {
+    /// The database.
+    pub database: Database,
+    /// Complete files.
+    pub store: Arc<dyn FileStore>,
+    /// Files on their way.
+    pub uploads: Uploads,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where random bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// What the server was told.
+    pub config: Config,
+    /// Who is connected.
+    pub hub: Hub,
+    /// Logs of running work requests.
+    pub live_logs: LiveLogs,
+    /// Wakes the scheduler.
+    pub scheduler: Notify,
+    /// Ends background tasks and connections.
+    pub shutdown: CancellationToken,
+    /// When the server started: silent workers have a lease of grace from here on.
+    pub started_at: DateTime<Utc>,
+}
+
+impl AppState {
+    /// Shares the parts.
+    pub fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> DateTime<Utc> {
+        to_stored_precision(self.clock.now())
+    }
+
+    /// What tasks must know of the server.
+    pub fn facts(&self) -> ServerFacts {
+        ServerFacts {
+            fqdn: self.config.fqdn.clone(),
+            fallback_architecture: self.config.fallback_architecture.clone(),
+        }
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}

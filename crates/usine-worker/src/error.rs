@@ -1,0 +1,72 @@
+//! Why the worker cannot begin or go on, with the exit status that says so to systemd.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The worker stops.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// There is no configuration directory.
+    #[error("no configuration found: looked for {}; create one with an api-url", .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+    NoConfiguration(Vec<PathBuf>),
+    /// A configuration file that cannot be used.
+    #[error("{}: {message}", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A token that others may read.
+    #[error("Permission too open for {}. Make sure that the file is not accessible by group or others", .0.display())]
+    PermissionTooOpen(PathBuf),
+    /// The server did not take us.
+    #[error("Could not register. {0}")]
+    Registration(#[source] usine_client::Error),
+    /// The address or the token cannot be used.
+    #[error(transparent)]
+    Client(#[from] usine_client::Error),
+    /// Root may not run tasks, and the user who should does not exist.
+    #[error(
+        "tasks run as user '{0}', who does not exist: run 'usine doctor --fix', or name another with 'user' in the worker's configuration"
+    )]
+    NoUser(String),
+    /// The user database cannot be asked.
+    #[error("cannot look up user '{name}': {source}")]
+    UserLookup {
+        /// Login name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or directory of the worker's own.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What a task made can be neither kept nor reported.
+    #[error("could not report the result of work request {id}: {message}")]
+    Report {
+        /// The work request.
+        id: i64,
+        /// Why not.
+        message: String,
+    },
+}
+
+impl WorkerError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// The exit status, as debusine's worker has them: 2 a result was not reported, 3 configuration or registration.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Report { .. } => 2,
+            _ => 3,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `usine man DIRECTORY`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::exit::Code;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Read one with: man -l DIRECTORY/usine.1")]
+pub struct Args {
+    /// Where to write the pages; made if it does not exist
+    directory: PathBuf,
+}
+
+/// Writes one page for each command.
+pub fn run(args: Args) -> anyhow::Result<Code> {
+    let directory = &args.directory;
+    std::fs::create_dir_all(directory).with_context(|| format!("Cannot make {}", directory.display()))?;
+    clap_mangen::generate_to(crate::cli::command(), directory)
+        .with_context(|| format!("Cannot write to {}", directory.display()))?;
+    Ok(Code::Success)
+}

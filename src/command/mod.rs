@@ -1,0 +1,9 @@
+//! The commands, one file for each group.
+
+pub mod admin;
+pub mod artifact;
+pub mod completions;
+pub mod doctor;
+pub mod man;
+pub mod task;
+pub mod work_request;

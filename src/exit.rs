@@ -1,0 +1,161 @@
+//! Exit codes, and how an error becomes a text and a code.
+
+use std::io;
+use std::process::ExitCode;
+
+use usine_model::work_request::{Results, Statuses};
+use usine_protocol::problem::Problem;
+
+use crate::output::{Format, Ui};
+
+/// What the program tells its caller. Part of the interface: numbers do not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// All is well. `work-request wait`: the result is success or skipped.
+    Success = 0,
+    /// `admin check` and `doctor`: something is wrong, see the output.
+    Findings = 1,
+    /// The command line is wrong, or a file named on it cannot be opened.
+    Usage = 2,
+    /// The command failed, and the text says why.
+    Failure = 3,
+    /// `admin worker`: the worker has another type than the one asked for.
+    WrongWorkerType = 4,
+    /// `work-request wait`: the result is failure.
+    EndedFailure = 10,
+    /// `work-request wait`: the result is temporary failure.
+    EndedTemporaryFailure = 11,
+    /// `work-request wait`: the result is error.
+    EndedError = 12,
+    /// `work-request wait`: it was aborted.
+    EndedAborted = 13,
+    /// `work-request wait --timeout`: it has not ended yet.
+    NotEnded = 14,
+}
+
+/// The codes in words, for `usine --help`.
+pub const HELP: &str = "\
+Exit status:
+  0   success
+  1   `admin check`, `doctor`: something is wrong, see the output
+  2   wrong usage, or a file named on the command line cannot be opened
+  3   the command failed; the text says why
+  4   `admin worker`: the worker has another type
+  10  `work-request wait`, `watch`: failure
+  11  … temporary failure
+  12  … error
+  13  … aborted
+  14  … not ended within --timeout";
+
+impl Code {
+    /// What `work-request wait` says of a work request.
+    pub fn of_work_request(status: Statuses, result: Results) -> Self {
+        match (status, result) {
+            (Statuses::Aborted, _) => Self::EndedAborted,
+            (Statuses::Completed, Results::Success | Results::Skipped | Results::None) => Self::Success,
+            (Statuses::Completed, Results::Failure) => Self::EndedFailure,
+            (Statuses::Completed, Results::TemporaryFailure) => Self::EndedTemporaryFailure,
+            (Statuses::Completed, Results::Error) => Self::EndedError,
+            (Statuses::Blocked | Statuses::Pending | Statuses::Running, _) => Self::NotEnded,
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// A failure with its own exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failed {
+    /// What to print to standard error.
+    pub message: String,
+    /// How to exit.
+    pub code: Code,
+}
+
+/// An error with the usual exit code, 3.
+pub fn failure(message: impl Into<String>) -> anyhow::Error {
+    Failed { message: message.into(), code: Code::Failure }.into()
+}
+
+/// An error of the command line, exit code 2.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Failed { message: message.into(), code: Code::Usage }.into()
+}
+
+/// Prints an error and says how to exit. What the server says goes to standard output, in the format asked for, as
+/// Debian's client does; everything else to standard error.
+pub fn report(error: &anyhow::Error, format: Format) -> Code {
+    if is_broken_pipe(error) {
+        // Whoever read our output has seen enough.
+        return Code::Success;
+    }
+    if let Some(usine_client::Error::Problem { problem, .. }) = error.downcast_ref() {
+        // Nothing can be done if this cannot be printed either.
+        let _ = print_problem(problem, format);
+        return Code::Failure;
+    }
+    let code = error.downcast_ref::<Failed>().map_or(Code::Failure, |failed| failed.code);
+    eprintln!("{error:#}");
+    code
+}
+
+fn print_problem(problem: &Problem, format: Format) -> io::Result<()> {
+    let ui = Ui::new(format);
+    if format == Format::Human {
+        ui.line(&format!("Error: {}", problem.title))?;
+        match &problem.detail {
+            Some(serde_json::Value::String(text)) => ui.line(text)?,
+            Some(other) => ui.line(&pretty(other))?,
+            None => {}
+        }
+        if let Some(errors) = &problem.validation_errors {
+            ui.line(&pretty(&serde_json::Value::Object(errors.clone())))?;
+        }
+        Ok(())
+    } else {
+        ui.data(&serde_json::json!({"result": "failure", "error": problem}))
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_code() {
+        use Results::*;
+        let code = |result| Code::of_work_request(Statuses::Completed, result) as u8;
+        assert_eq!([Success, Skipped, Failure, TemporaryFailure, Error].map(code), [0, 0, 10, 11, 12]);
+        assert_eq!(Code::of_work_request(Statuses::Aborted, Results::None) as u8, 13);
+        assert_eq!(Code::of_work_request(Statuses::Running, Results::None) as u8, 14);
+    }
+
+    #[test]
+    fn the_help_names_every_code() {
+        for code in [0, 1, 2, 3, 4, 10, 11, 12, 13, 14] {
+            assert!(HELP.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        let gone = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
+        assert_eq!(report(&gone, Format::Human), Code::Success);
+    }
+}

@@ -1,0 +1,47 @@
+//! Messages on standard error: bare lines for people at a terminal, full lines for services.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// What a command that ends soon says: the bare text of messages, without time and place.
+///
+/// `USINE_LOG` (as `RUST_LOG`, such as `usine_client=debug`) goes before the options.
+pub fn for_command(silent: bool, debug: bool) {
+    let (level, extra) = match (silent, debug) {
+        (_, true) => (LevelFilter::INFO, ",usine_client=debug,reqwest=debug,hyper_util=debug"),
+        (true, false) => (LevelFilter::WARN, ""),
+        (false, false) => (LevelFilter::INFO, ""),
+    };
+    let filter = std::env::var("USINE_LOG").unwrap_or_else(|_| format!("{level},sea_orm_migration=warn{extra}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(debug);
+    // An error means that there is a subscriber already.
+    let _ = if debug { builder.try_init() } else { builder.event_format(plain::Plain).try_init() };
+}
+
+mod plain {
+    use std::fmt;
+
+    use tracing::{Event, Level, Subscriber};
+    use tracing_subscriber::fmt::format::Writer;
+    use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+    use tracing_subscriber::registry::LookupSpan;
+
+    /// The text alone; warnings and errors say what they are.
+    pub struct Plain;
+
+    impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Plain {
+        fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+            match *event.metadata().level() {
+                Level::ERROR => writer.write_str("error: ")?,
+                Level::WARN => writer.write_str("warning: ")?,
+                _ => {}
+            }
+            context.field_format().format_fields(writer.by_ref(), event)?;
+            writeln!(writer)
+        }
+    }
+}
