@@ -367,7 +367,7 @@ mod tests {
             ("1T", Some(1 << 40)),
             ("x", None),
             ("", None),
-            ("9999999999G", None),
+            ("99999999999G", None),
         ] {
             assert_eq!(parse_size(text), size, "{text}");
         }

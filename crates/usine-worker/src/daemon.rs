@@ -1,5 +1,6 @@
 //! The worker from start to end: prepare, register, stay connected, and do one thing after the other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub wake: Notify,
     /// The server was just heard.
     pub online: Arc<Notify>,
+    /// Whether the server takes us at present.
+    pub accepted: AtomicBool,
     current: Mutex<Option<(i64, CancellationToken)>>,
 }
 
@@ -104,6 +107,7 @@ async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, Wo
         logs: Arc::default(),
         wake: Notify::new(),
         online: Arc::default(),
+        accepted: AtomicBool::new(false),
         current: Mutex::default(),
     })
 }
@@ -129,7 +133,11 @@ async fn work(worker: &Arc<Worker>) {
     while !worker.is_stopping() {
         tokio::select! {
             () = worker.wake.notified() => {}
-            () = tokio::time::sleep(worker.ground.tempo.poll) => {}
+            () = tokio::time::sleep(worker.ground.tempo.poll) => {
+                if !worker.accepted.load(Ordering::Relaxed) {
+                    continue;
+                }
+            }
             () = worker.stop.drain.cancelled() => return,
             () = worker.stop.abort.cancelled() => return,
         }

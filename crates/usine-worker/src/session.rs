@@ -1,6 +1,7 @@
 //! The notification channel: connect, listen, send the live log, connect again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ pub(crate) async fn keep_connected(worker: &Arc<Worker>) {
         match worker.client.worker_channel().await {
             Ok(channel) => {
                 let end = listen(worker, channel).await;
+                worker.accepted.store(false, Ordering::Relaxed);
                 match end {
                     // Said once: it is tried every few seconds until an administrator enables the worker.
                     End::Disabled(reason) if !waits_to_be_enabled => {
@@ -61,6 +63,7 @@ async fn listen(worker: &Arc<Worker>, mut channel: Channel<ServerMessage>) -> En
                 Notice::Connected => {
                     tracing::info!(server = %worker.client.api_url(), "connected");
                     connected = true;
+                    worker.accepted.store(true, Ordering::Relaxed);
                     worker.online.notify_one();
                 }
                 // One report at a time answers any number of requests.
