@@ -199,3 +199,110 @@ impl Host for WorkerHost {
         self.clock.now()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::extract::{Path as UrlPath, State};
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::response::IntoResponse;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
+    use usine_client::Options;
+    use usine_model::clock::ManualClock;
+
+    use super::*;
+
+    /// Serves artifacts of one file `f-<id>` with the content `content <id>`; the first two calls fail.
+    async fn serve(calls: Arc<AtomicUsize>) -> String {
+        let artifact = async |State(calls): State<Arc<AtomicUsize>>,
+                              UrlPath((workspace, id)): UrlPath<(String, i64)>,
+                              headers: HeaderMap| {
+            assert_eq!((workspace.as_str(), &headers["token"]), ("System", &"wrt".parse().unwrap()));
+            if calls.fetch_add(1, Ordering::SeqCst) < 2 {
+                return StatusCode::NOT_IMPLEMENTED.into_response();
+            }
+            let (content, host) = (format!("content {id}"), headers["host"].to_str().unwrap());
+            // Artifact 3 is announced with another hash.
+            let sha256 = hex::encode(Sha256::digest(if id == 3 { "other" } else { content.as_str() }));
+            let file = json!({"size": content.len(), "type": "file", "checksums": {"sha256": sha256}, "url": format!("http://{host}/file/{id}")});
+            let name = format!("f-{id}");
+            let data: Value = if id == 4 { json!({"filename": "missing"}) } else { json!({"filename": name}) };
+            Json(json!({"id": id, "workspace": "System", "category": "debian:system-tarball", "created_at": "2026-03-01T10:20:30Z",
+                "data": data, "download_tar_gz_url": "", "files_to_upload": [], "files": {format!("f-{id}"): file}}))
+            .into_response()
+        };
+        let file = async |State(calls): State<Arc<AtomicUsize>>, UrlPath(id): UrlPath<i64>| {
+            calls.fetch_add(100, Ordering::SeqCst);
+            format!("content {id}")
+        };
+        let router = Router::new()
+            .route("/api/1.0/artifact/{workspace}/{id}/", get(artifact))
+            .route("/file/{id}", get(file))
+            .with_state(calls);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        format!("http://{address}")
+    }
+
+    fn host(server: &str, root: &Path) -> WorkerHost {
+        let mut options = Options { token: Some("wrt".to_owned()), ..Options::new(format!("{server}/api")) };
+        options.pace.tries = 1;
+        let short = Duration::from_millis(1);
+        WorkerHost {
+            work_request: 7,
+            workspace: "System".to_owned(),
+            client: Client::new(options).unwrap(),
+            cache: Cache::open(root.join("cache"), 1000).unwrap(),
+            logs: Arc::default(),
+            clock: Arc::new(ManualClock::at(DateTime::UNIX_EPOCH)),
+            tempo: Tempo { retry: short, input_patience: Duration::from_millis(100), ..Tempo::default() },
+            cancel: CancellationToken::new(),
+            images: Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn inputs_and_environments() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let server = serve(calls.clone()).await;
+        let root = tempfile::tempdir().unwrap();
+        let host = host(&server, root.path());
+        let info = host.download(1, root.path().to_owned()).await.unwrap();
+        assert_eq!(info.files.len(), 1);
+        assert_eq!(std::fs::read_to_string(root.path().join("f-1")).unwrap(), "content 1");
+        assert!(host.download(1, root.path().to_owned()).await.is_err(), "existing files are not overwritten");
+
+        let before = calls.load(Ordering::SeqCst);
+        let (_, path) = host.image(2).await.unwrap();
+        assert_eq!(
+            (std::fs::read_to_string(&path).unwrap().as_str(), path.file_name().unwrap().to_str()),
+            ("content 2", Some("f-2"))
+        );
+        assert_eq!(host.image(2).await.unwrap().1, path);
+        assert_eq!(calls.load(Ordering::SeqCst) - before, 102, "two artifacts, one file");
+
+        let error = host.download(3, root.path().to_owned()).await.unwrap_err().to_string();
+        assert!(error.contains("is not the file that the server announced"), "{error}");
+        assert!(host.image(4).await.unwrap_err().to_string().contains("no file of the name"));
+    }
+
+    #[tokio::test]
+    async fn addresses_from_outside_are_bounded() {
+        let server = serve(Arc::default()).await;
+        let root = tempfile::tempdir().unwrap();
+        let host = host(&server, root.path());
+        let (url, target) = (format!("{server}/file/5"), root.path().join("key"));
+        host.fetch_url(&url, 9, &target).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "content 5");
+        assert!(host.fetch_url(&url, 9, &target).await.is_err(), "existing files are not overwritten");
+        let error = host.fetch_url(&url, 8, &root.path().join("long")).await.unwrap_err().to_string();
+        assert!(error.contains("more than 8 bytes"), "{error}");
+        let error = host.fetch_url("file:///etc/passwd", 8, &root.path().join("local")).await.unwrap_err().to_string();
+        assert!(error.contains("only http"), "{error}");
+    }
+}

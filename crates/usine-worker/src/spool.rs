@@ -374,7 +374,8 @@ impl Mover<'_> {
             Ok(()) => {}
             Err(rustix::io::Errno::XDEV | rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
                 self.copy(parent.as_fd(), name, stored).map_err(|error| bad(error.to_string()))?;
-                unlinkat(&parent, *name, AtFlags::empty()).or_else(|_| Ok(()))?;
+                // It goes with its directory if not now.
+                let _ = unlinkat(&parent, *name, AtFlags::empty());
             }
             Err(error) => return Err(system(error)),
         }
