@@ -97,7 +97,9 @@ both! {
 
         let (entry, content) = artifacts.file(made.id, "b/x").await.unwrap().unwrap();
         assert_eq!((entry.content_type.as_deref(), content.size), (Some("text/plain"), 10));
-        assert_eq!(artifacts.file(made.id, "c").await.unwrap(), None);
+        for absent in ["c", "", "../a", "a\0b"] {
+            assert_eq!(artifacts.file(made.id, absent).await.unwrap(), None, "{absent:?}");
+        }
         assert_eq!(artifacts.get_or_none(made.id + 1).await.unwrap(), None);
         assert!(matches!(artifacts.get(made.id + 1).await, Err(Error::DoesNotExist { kind: "Artifact", .. })));
     }

@@ -7,6 +7,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, JoinType, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait, Set,
 };
+use usine_model::artifact::ArtifactPath;
 
 use super::{ArtifactManager, BATCH, File, FileInArtifact, FileStore, NewFile};
 use crate::entity::{artifact, file, file_in_artifact, file_in_store, file_store};
@@ -44,6 +45,10 @@ impl ArtifactManager<'_> {
 
     /// The file under this path of an artifact, if there is one.
     pub async fn file(&self, artifact_id: i64, path: &str) -> Result<Option<(FileInArtifact, File)>> {
+        // No file has such a path, and PostgreSQL would not even take all of them as text.
+        if path.parse::<ArtifactPath>().is_err() {
+            return Ok(None);
+        }
         let row = file_in_artifact::Entity::find()
             .find_also_related(file::Entity)
             .filter(file_in_artifact::Column::ArtifactId.eq(artifact_id))

@@ -69,14 +69,17 @@ impl IntoResponse for Answer {
 /// Takes a chunk, or says how far the upload is.
 async fn upload(
     State(state): State<AppState>,
-    requester: Requester,
+    requester: ApiResult<Requester>,
     Path((id, path)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Answer> {
     let mut body = body.into_data_stream();
     let path = path.strip_suffix('/').unwrap_or(&path);
-    let answer = receive(&state, &requester, (&id, path), &headers, &mut body).await;
+    let answer = match requester {
+        Ok(requester) => receive(&state, &requester, (&id, path), &headers, &mut body).await,
+        Err(refusal) => Err(refusal),
+    };
     // Clients read the answer when they have sent everything; a connection closed earlier would hide it from them.
     drain(&mut body).await;
     if matches!(&answer, Err(ApiError::Problem(StatusCode::INSUFFICIENT_STORAGE, _))) {

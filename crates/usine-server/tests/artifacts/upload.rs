@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{TestServer, Words};
+use crate::support::{TestServer, Words, of};
 
 const CONTENT: &[u8] = b"0123456789";
 
@@ -129,6 +129,24 @@ async fn only_files_of_artifacts_that_may_be_changed_are_taken() {
     server.request(Method::GET, &format!("/api/1.0/artifact/{id}/files/dir/f/")).refused(405).await;
     assert!(server.staged().is_empty());
     assert_eq!(to_upload(&server, id).await, json!(["dir/f"]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_work_request_hears_so_after_its_chunk() {
+    let server = TestServer::start().await;
+    let large = vec![1; 20 << 20];
+    let (work_request, key) = server.running(&[]).await;
+    let mut body = of(&[("f", &large)]);
+    body["work_request"] = json!(work_request);
+    let id = server.post("/api/1.0/artifact/", body).key(&key).answers(201).await["id"].as_i64().unwrap();
+    let path = format!("/api/1.0/work-request/{work_request}/abort/");
+    server.request(Method::POST, &path).key(&server.alice).sent(200).await;
+
+    let range = format!("bytes 0-{}/{}", large.len() - 1, large.len());
+    let response = server.put(id, "f", &range, large).key(&key).sent(403).await;
+    assert!(!response.text().await.unwrap().is_empty());
+    assert!(server.staged().is_empty());
     server.stop().await;
 }
 
