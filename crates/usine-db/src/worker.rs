@@ -216,9 +216,11 @@ impl WorkerManager<'_> {
         })
     }
 
-    /// Deletes a worker and all its work requests. Nothing in the program offers this to people.
+    /// Deletes a worker, its tokens and all its work requests. Nothing in the program offers this to people.
     pub async fn delete(&self, worker: &Worker) -> Result<()> {
         transact!(self.0, tx => {
+            let held = worker::Entity::find_by_id(worker.id).lock_exclusive().one(tx.connection()).await?;
+            let held = held.ok_or_else(|| Error::does_not_exist("Worker", worker.id))?;
             let theirs = work_request::Entity::find()
                 .select_only()
                 .column(work_request::Column::Id)
@@ -231,6 +233,10 @@ impl WorkerManager<'_> {
                 .exec(tx.connection())
                 .await?;
             worker::Entity::delete_by_id(worker.id).exec(tx.connection()).await?;
+            token::Entity::delete_many()
+                .filter(token::Column::Id.is_in([held.token_id, held.activation_token_id].into_iter().flatten()))
+                .exec(tx.connection())
+                .await?;
             Ok(())
         })
     }
