@@ -36,12 +36,18 @@ impl QueueManager<'_> {
     }
 
     /// The first free pending work request of any of these sets, in the order of the queue, leaving some out.
-    ///
-    /// The status is written out in the statement, not bound: only then do both engines use the partial index.
     pub async fn head(&self, sets: &[i64], except: &[i64]) -> Result<Option<WorkRequest>> {
         if sets.is_empty() {
             return Ok(None);
         }
+        let row = self.0.reader().query_one_raw(self.head_statement(sets, except)).await?;
+        Ok(row.map(|row| work_request::Model::from_query_result(&row, "")).transpose()?)
+    }
+
+    /// What [`QueueManager::head`] asks the database, for whoever wants to have it explained. `sets` is not empty.
+    ///
+    /// The status is written out in the statement, not bound: only then do both engines use the partial index.
+    pub fn head_statement(&self, sets: &[i64], except: &[i64]) -> Statement {
         let list = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         let not_these = if except.is_empty() { String::new() } else { format!("AND q.id NOT IN ({})", list(except)) };
         let sql = format!(
@@ -53,9 +59,7 @@ impl QueueManager<'_> {
              ORDER BY (w.priority_base + w.priority_adjustment) DESC, w.created_at, w.id LIMIT 1",
             list(sets),
         );
-        let statement = Statement::from_string(self.0.backend(), sql);
-        let row = self.0.reader().query_one_raw(statement).await?;
-        Ok(row.map(|row| work_request::Model::from_query_result(&row, "")).transpose()?)
+        Statement::from_string(self.0.backend(), sql)
     }
 
     /// How many free pending work requests of these sets come before this one.
