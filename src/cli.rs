@@ -39,6 +39,12 @@ pub enum Commands {
     Artifact(command::artifact::Args),
     /// The tasks that work requests can run, and the data each one takes
     Task(command::task::Args),
+    /// Run a server
+    Server(command::server::Args),
+    /// Run a worker
+    Worker(command::worker::Args),
+    /// Run server and worker in one process, ready to use
+    Standalone(command::standalone::Args),
     /// Manage users, tokens, workers and the database of a server
     Admin(command::admin::Args),
     /// Check this machine: tools, namespaces, database, connection; say what to do, or do it
@@ -59,16 +65,25 @@ const GROUPS: &[(&str, &[&str])] = &[
 const FIRST_STEPS: &str = "\
 First steps:
   usine doctor                                    what is missing on this machine
+  usine standalone                                a whole factory in one process, to try it
   usine admin user create NAME MAIL               on the server's machine
   usine admin token create NAME                   the token for the client's configuration file
   usine work-request create noop </dev/null       submit the simplest task
   usine work-request wait ID; echo $?             wait for its result
-  usine COMMAND --help                            all about a command";
+  usine COMMAND --help                            all about a command
+
+Environment:
+  USINE_URL, USINE_TOKEN   the server's api-url and a token, instead of a configuration file;
+  USINE_SCOPE, USINE_WORKSPACE   go with them
+  USINE_LOG                what to log, such as debug or usine_client=debug
+  USINE_LOG_FORMAT=json    how server and worker log";
 
 /// The tree, with the sections. The options of the client are accepted before the command, too, but shown in full only
 /// where they mean something.
 pub fn command() -> Command {
-    let command = Cli::command().mut_args(|arg| arg.global(false));
+    let command = Cli::command()
+        .mut_args(|arg| arg.global(false))
+        .mut_subcommand("admin", |admin| admin.mut_args(|arg| arg.global(true)));
     let width = command.get_subcommands().map(|sub| sub.get_name().len()).max().unwrap_or(0);
     let mut sections = String::new();
     for (heading, names) in GROUPS {
@@ -80,7 +95,7 @@ pub fn command() -> Command {
         sections.push('\n');
     }
     let template = format!(
-        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{sections}{{options}}\n\n{FIRST_STEPS}\n\n{}\n",
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{sections}Options:\n{{options}}\n\n{FIRST_STEPS}\n\n{}\n",
         crate::exit::HELP
     );
     command.help_template(template).subcommand_value_name("COMMAND").subcommand_help_heading("Commands")

@@ -14,16 +14,13 @@ use crate::exit::failure;
 /// Options of every command that talks to a server; accepted before and after the command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Connection {
-    /// Which server of the configuration file: its name, or FQDN/scope [env: DEBUSINE_SERVER_NAME] [default: the file's default-server]
+    /// Server of the configuration file: its name or FQDN/scope [env: DEBUSINE_SERVER_NAME] [default: the file's default-server]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
     pub server: Option<String>,
     /// Use another scope than the configuration file says
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
     pub scope: Option<String>,
-    /// Configuration file: debusine's INI format, or TOML if its name ends in .toml
-    ///
-    /// Without it: the environment (USINE_URL, USINE_TOKEN, USINE_SCOPE, USINE_WORKSPACE), else
-    /// ~/.config/usine/client.toml, else ~/.config/debusine/client/config.ini.
+    /// Configuration file, debusine's INI or TOML [default: ~/.config/usine/client.toml, else ~/.config/debusine/client/config.ini]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Connection")]
     pub config_file: Option<PathBuf>,
 }
@@ -195,7 +192,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        let error = load("[server.a]\napi-url = \"http://a/api\"\ntoken = \"1\"\ncolour = \"red\"\n", None).unwrap_err();
+        let error =
+            load("[server.a]\napi-url = \"http://a/api\"\ntoken = \"1\"\ncolour = \"red\"\n", None).unwrap_err();
         assert!(format!("{error:#}").contains("unknown field `colour`"), "{error:#}");
     }
 }

@@ -101,8 +101,24 @@ pub fn report(error: &anyhow::Error, format: Format) -> Code {
         return Code::Failure;
     }
     let code = error.downcast_ref::<Failed>().map_or(Code::Failure, |failed| failed.code);
-    eprintln!("{error:#}");
+    eprintln!("{}", text_of(error));
     code
+}
+
+/// The error and its causes in one line, without what has been said already: many errors name their cause themselves.
+fn text_of(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    if error.is::<usine_client::config::ConfigError>() {
+        // Its texts are Debian's, to the letter.
+        return text;
+    }
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn print_problem(problem: &Problem, format: Format) -> io::Result<()> {
@@ -151,6 +167,12 @@ mod tests {
         for code in [0, 1, 2, 3, 4, 10, 11, 12, 13, 14] {
             assert!(HELP.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "{code}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let error = anyhow::anyhow!("no such file").context("cannot read a: no such file").context("starting");
+        assert_eq!(text_of(&error), "starting: cannot read a: no such file");
     }
 
     #[test]

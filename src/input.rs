@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn only_mappings_are_data() {
         let error = |text| parse_mapping(text).unwrap_err().to_string();
-        for (text, name) in [("[]", "list"), ("a b", "str"), ("1", "int"), ("1.5", "float"), ("yes", "bool"), ("~", "NoneType")]
+        for (text, name) in
+            [("[]", "list"), ("a b", "str"), ("1", "int"), ("1.5", "float"), ("yes", "bool"), ("~", "NoneType")]
         {
             assert_eq!(error(text), format!("Error: data must be a dictionary. It is: {name}"), "{text}");
         }

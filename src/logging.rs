@@ -1,5 +1,7 @@
 //! Messages on standard error: bare lines for people at a terminal, full lines for services.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -22,6 +24,23 @@ pub fn for_command(silent: bool, debug: bool) {
     let _ = if debug { builder.try_init() } else { builder.event_format(plain::Plain).try_init() };
 }
 
+/// What a service says: time, level and place with each message; JSON if `USINE_LOG_FORMAT` is `json`.
+pub fn for_service(silent: bool, debug: bool) {
+    let level = match (silent, debug) {
+        (_, true) => "debug",
+        (true, false) => "warn",
+        (false, false) => "info",
+    };
+    let filter = std::env::var("USINE_LOG").unwrap_or_else(|_| format!("{level},sqlx=warn,sea_orm_migration=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let json = std::env::var("USINE_LOG_FORMAT").is_ok_and(|format| format == "json");
+    // An error means that there is a subscriber already.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
 mod plain {
     use std::fmt;
 
@@ -34,7 +53,12 @@ mod plain {
     pub struct Plain;
 
     impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Plain {
-        fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        fn format_event(
+            &self,
+            context: &FmtContext<'_, S, N>,
+            mut writer: Writer<'_>,
+            event: &Event<'_>,
+        ) -> fmt::Result {
             match *event.metadata().level() {
                 Level::ERROR => writer.write_str("error: ")?,
                 Level::WARN => writer.write_str("warning: ")?,

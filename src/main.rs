@@ -10,6 +10,8 @@ mod input;
 mod logging;
 mod output;
 mod progress;
+mod server_config;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -35,11 +37,19 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Code> {
-    logging::for_command(cli.silent, cli.debug.is_some());
+    match cli.command {
+        Commands::Server(_) | Commands::Worker(_) | Commands::Standalone(_) => {
+            logging::for_service(cli.silent, cli.debug.is_some());
+        }
+        _ => logging::for_command(cli.silent, cli.debug.is_some()),
+    }
     match cli.command {
         Commands::WorkRequest(args) => command::work_request::run(args, &cli.connection).await,
         Commands::Artifact(args) => command::artifact::run(args, &cli.connection).await,
         Commands::Task(args) => command::task::run(args),
+        Commands::Server(args) => command::server::run(args).await,
+        Commands::Worker(args) => command::worker::run(args).await,
+        Commands::Standalone(args) => command::standalone::run(args).await,
         Commands::Admin(args) => command::admin::run(args).await,
         Commands::Doctor(args) => command::doctor::run(args, &cli.connection).await,
         Commands::Completions(args) => command::completions::run(args),

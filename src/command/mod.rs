@@ -5,5 +5,8 @@ pub mod artifact;
 pub mod completions;
 pub mod doctor;
 pub mod man;
+pub mod server;
+pub mod standalone;
 pub mod task;
 pub mod work_request;
+pub mod worker;

@@ -50,8 +50,7 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
         data: Value::Object(data.map(|data| data.map).unwrap_or_default()),
         files: local_files(&args.upload, args.upload_base_directory.as_deref())?,
     };
-    validate_data(local.category, &local.data)
-        .map_err(|error| failure(format!("Cannot create artifact: {error}")))?;
+    validate_data(local.category, &local.data).map_err(|error| failure(format!("Cannot create artifact: {error}")))?;
     let mut files = BTreeMap::new();
     for (path, on_disk) in &local.files {
         files.insert(path.clone(), new_file(path, on_disk, None).await?);
@@ -93,9 +92,8 @@ fn local_files(uploads: &[PathBuf], base: Option<&Path>) -> anyhow::Result<BTree
             Some(base) => {
                 let on_disk = base.join(upload);
                 let below = on_disk.strip_prefix(base).map(Path::to_path_buf);
-                let below = below.map_err(|_| {
-                    refuse(format!("\"{}\" is not below \"{}\"", upload.display(), base.display()))
-                })?;
+                let below = below
+                    .map_err(|_| refuse(format!("\"{}\" is not below \"{}\"", upload.display(), base.display())))?;
                 (on_disk, below)
             }
             None => (upload.clone(), PathBuf::from(upload.file_name().unwrap_or_default())),
@@ -125,9 +123,8 @@ mod tests {
         for name in ["a", "logs/a"] {
             std::fs::write(base.join(name), "x").unwrap();
         }
-        let paths = |uploads: &[PathBuf], base| {
-            local_files(uploads, base).map(|files| files.into_keys().collect::<Vec<_>>())
-        };
+        let paths =
+            |uploads: &[PathBuf], base| local_files(uploads, base).map(|files| files.into_keys().collect::<Vec<_>>());
         let both = [PathBuf::from("a"), base.join("logs/a")];
         assert_eq!(paths(&both, Some(base)).unwrap(), ["a", "logs/a"]);
         let clash = paths(&[base.join("a"), base.join("logs/a")], None).unwrap_err().to_string();

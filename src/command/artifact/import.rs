@@ -35,7 +35,8 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
     if args.expire_at.is_some() {
         tracing::warn!("--expire-at has no effect: artifacts expire as their workspace says");
     }
-    let upload = args.upload.to_str().and_then(|text| text.strip_prefix("file://")).map_or(args.upload.clone(), PathBuf::from);
+    let upload =
+        args.upload.to_str().and_then(|text| text.strip_prefix("file://")).map_or(args.upload.clone(), PathBuf::from);
     let workspace = args.workspace.or_else(|| config.default_workspace.clone());
     let progress = Progress::new("Uploading");
     let update = |name: &str, done: u64, all: u64| progress.update(name, done, all);

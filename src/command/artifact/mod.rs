@@ -74,8 +74,7 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
         Commands::Import(args) => import::run(&client, &config, ui, args).await?,
         Commands::Show { id } => ui.data(&serde_json::to_value(client.artifact(id).await?)?)?,
         Commands::ShowRelations { id, reverse } => {
-            let relations =
-                if reverse { client.relations_to(id).await? } else { client.relations_from(id).await? };
+            let relations = if reverse { client.relations_to(id).await? } else { client.relations_from(id).await? };
             ui.data(&serde_json::to_value(relations)?)?;
         }
         Commands::List { limit, category, work_request, workspace } => {

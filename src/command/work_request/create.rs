@@ -1,5 +1,7 @@
 //! `usine work-request create`.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 use usine_client::Client;
 use usine_client::config::ServerConfig;
@@ -7,7 +9,7 @@ use usine_model::policy::Deadlines;
 use usine_protocol::own::CreateLimitedWorkRequest;
 use usine_protocol::work_request::CreateWorkRequest;
 
-use super::{DataFile, view};
+use super::view;
 use crate::input;
 use crate::output::{Format, Ui};
 
@@ -28,10 +30,10 @@ pub struct Args {
     workspace: Option<String>,
     /// YAML file with the data of the task (- for standard input) [default: standard input]
     #[arg(long, value_name = "FILE")]
-    data: DataFile,
+    data: Option<PathBuf>,
     /// YAML file that says what to do when the work request has ended
     #[arg(long, value_name = "FILE")]
-    event_reactions: DataFile,
+    event_reactions: Option<PathBuf>,
     /// Abort the run after this many seconds (servers of usine only)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     deadline_total: Option<u32>,

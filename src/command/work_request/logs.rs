@@ -1,11 +1,11 @@
 //! `usine work-request logs`: the live log while the work request runs; afterwards the log that the server kept, else
 //! the build log among its artifacts, else its debugging logs.
 
+use std::io::Write;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use usine_client::channel::Received;
 use usine_client::{ByteStream, Client, Error};
@@ -72,7 +72,6 @@ impl Live {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut stdout = tokio::io::stdout();
         let printed_before = self.until;
         loop {
             let received = if follow {
@@ -86,8 +85,7 @@ impl Live {
             match received {
                 Ok(Received::Message(LogMessage::LogData { data, timestamp, .. })) => {
                     if printed_before.is_none_or(|before| timestamp > before) {
-                        stdout.write_all(data.as_bytes()).await?;
-                        stdout.flush().await?;
+                        print(data.as_bytes())?;
                     }
                     self.until = self.until.max(Some(timestamp));
                 }
@@ -98,7 +96,8 @@ impl Live {
                     }
                     return Err(failure(format!("The server does not show the log of work request {id}: {reason}")));
                 }
-                Ok(Received::Message(LogMessage::Connected | LogMessage::LogDataEnd { .. }) | Received::Unknown(_)) => {}
+                Ok(Received::Message(LogMessage::Connected | LogMessage::LogDataEnd { .. }) | Received::Unknown(_)) => {
+                }
                 Ok(Received::Closed) => break,
                 Err(error) if follow && error.is_transient() => break,
                 Err(error) => return Err(error.into()),
@@ -152,10 +151,16 @@ async fn print_files(client: &Client, artifact: &Artifact) -> anyhow::Result<()>
 }
 
 async fn copy(mut log: ByteStream) -> anyhow::Result<()> {
-    let mut stdout = tokio::io::stdout();
     while let Some(piece) = log.next().await {
         let piece: Result<_, Error> = piece;
-        stdout.write_all(&piece?).await?;
+        print(&piece?)?;
     }
-    Ok(stdout.flush().await?)
+    Ok(())
+}
+
+/// Bytes as they are: logs need not be UTF-8.
+fn print(bytes: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }

@@ -6,7 +6,6 @@ mod logs;
 mod on_completed;
 mod view;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -130,14 +129,10 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
             client.abort_work_request(id).await?;
         }
         Commands::Manage { id, set_priority_adjustment } => {
-            let priority_adjustment =
-                set_priority_adjustment.ok_or_else(|| failure("Error: no changes specified"))?;
+            let priority_adjustment = set_priority_adjustment.ok_or_else(|| failure("Error: no changes specified"))?;
             client.update_work_request(id, &UpdateWorkRequest { priority_adjustment }).await?;
         }
         Commands::OnCompleted(args) => on_completed::run(&client, args).await?,
     }
     Ok(Code::Success)
 }
-
-/// `--data` and its kin: a file, or `-`.
-type DataFile = Option<PathBuf>;

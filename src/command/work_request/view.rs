@@ -210,10 +210,30 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "links", "id", "url", "parent", "workflow_root", "created_at", "started_at", "completed_at", "duration",
-                "status", "result", "worker", "task_type", "task_name", "task_data", "dynamic_task_data",
-                "priority_base", "priority_adjustment", "artifacts", "scope", "workspace", "scheduler_tags_provided",
-                "scheduler_tags_required", "token"
+                "links",
+                "id",
+                "url",
+                "parent",
+                "workflow_root",
+                "created_at",
+                "started_at",
+                "completed_at",
+                "duration",
+                "status",
+                "result",
+                "worker",
+                "task_type",
+                "task_name",
+                "task_data",
+                "dynamic_task_data",
+                "priority_base",
+                "priority_adjustment",
+                "artifacts",
+                "scope",
+                "workspace",
+                "scheduler_tags_provided",
+                "scheduler_tags_required",
+                "token"
             ]
         );
     }

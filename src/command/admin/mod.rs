@@ -1,0 +1,180 @@
+//! `usine admin`: what an administrator does on the server's machine, directly in its database.
+//!
+//! Changes go through the same managers as the server's own, and a running server hears of them by their events.
+
+mod check;
+mod migrate;
+mod token;
+mod user;
+mod work_request;
+mod worker;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use usine_db::Database;
+use usine_server::Config;
+
+use crate::exit::{Code, Failed, failure};
+use crate::output::{Format, OutputArgs, Ui, admin_yaml};
+use crate::server_config::ServerOptions;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+These commands open the database itself: run them on the server's machine, as the server's user.
+
+First steps on a new server:
+  usine admin migrate
+  usine admin user create alice alice@example.org
+  usine admin token create alice --comment laptop
+  usine admin worker create worker1.example.org")]
+pub struct Args {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Create and list users
+    #[command(subcommand)]
+    User(user::Commands),
+    /// Create, list, enable, disable and delete the tokens of users
+    #[command(subcommand)]
+    Token(token::Commands),
+    /// Create, list, enable, disable and describe workers
+    #[command(subcommand)]
+    Worker(worker::Commands),
+    /// Create, list and abort work requests of all workspaces
+    #[command(subcommand)]
+    WorkRequest(work_request::Commands),
+    /// Check the schema and the content of the database, and that no file is missing from the store
+    Check,
+    /// Bring the schema of the database up to date; makes a new SQLite database
+    Migrate,
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> anyhow::Result<Code> {
+    let ui = Ui::new(args.output.format());
+    let outcome = dispatch(&args.server.load()?, args.command, ui).await;
+    outcome.map_err(|error| match error.downcast_ref::<usine_db::Error>() {
+        Some(usine_db::Error::Database(inner)) => failure(format!("CommandError: Database error: {inner}")),
+        Some(error) => failure(format!("CommandError: {error}")),
+        None => error,
+    })
+}
+
+async fn dispatch(config: &Config, command: Commands, ui: Ui) -> anyhow::Result<Code> {
+    let url = config.database_url();
+    if let Commands::Migrate = command {
+        return migrate::run(&Database::connect(&url).await?, ui).await;
+    }
+    let database = open_existing(&url).await?;
+    if let Commands::Check = command {
+        return check::run(&database, config, ui).await;
+    }
+    refuse_old_schema(&database).await?;
+    match command {
+        Commands::User(command) => user::run(&database, ui, command).await?,
+        Commands::Token(command) => token::run(&database, ui, command).await?,
+        Commands::Worker(command) => worker::run(&database, ui, command).await?,
+        Commands::WorkRequest(command) => work_request::run(&database, config, ui, command).await?,
+        Commands::Check | Commands::Migrate => {}
+    }
+    database.close().await;
+    Ok(Code::Success)
+}
+
+/// Connects, without making a database that is not there.
+pub async fn open_existing(url: &str) -> anyhow::Result<Database> {
+    if let Some(path) = sqlite_path(url)
+        && !path.exists()
+    {
+        return Err(command_error(format!(
+            "Database error: {} does not exist. `usine admin migrate` makes it; another one is named with --database or \
+             the environment variable USINE_DATABASE",
+            path.display()
+        )));
+    }
+    Ok(Database::connect(url).await?)
+}
+
+/// The file of an SQLite URL: `sqlite:PATH` or `sqlite://PATH`, with or without parameters.
+fn sqlite_path(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let path = path.split('?').next().filter(|path| !path.is_empty() && *path != ":memory:")?;
+    Some(Path::new(path))
+}
+
+async fn refuse_old_schema(database: &Database) -> anyhow::Result<()> {
+    let pending = database.pending_migrations().await?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("SystemCheckError: Non-applied migration: {}\nHINT: Run \"usine admin migrate\"", pending.join(", "));
+    Err(Failed { message, code: Code::Findings }.into())
+}
+
+/// An error in the words of Debian's administration command.
+fn command_error(message: impl std::fmt::Display) -> anyhow::Error {
+    failure(format!("CommandError: {message}"))
+}
+
+/// A listing: YAML as `debusine-admin` prints it, JSON, or a table with these headings.
+fn listing(ui: Ui, columns: &[(&str, &str)], rows: &[serde_json::Value]) -> anyhow::Result<()> {
+    match ui.format {
+        Format::Yaml => ui.text(&admin_yaml(rows))?,
+        Format::Json => ui.data(&rows.iter().cloned().collect())?,
+        Format::Human => {
+            let headings: Vec<&str> = columns.iter().map(|(_, heading)| *heading).collect();
+            let cells = rows.iter().map(|row| columns.iter().map(|(key, _)| cell(&row[*key])).collect());
+            ui.table(&headings, cells.collect())?;
+        }
+    }
+    Ok(())
+}
+
+fn cell(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Asks before something that cannot be undone; only `y` and `Y` are yes.
+fn confirm(question: &str) -> anyhow::Result<bool> {
+    let ui = Ui::new(Format::Human);
+    ui.text(&format!("{question} [yN] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_behind_a_url() {
+        for (url, path) in [
+            ("sqlite:/a/b.db", Some("/a/b.db")),
+            ("sqlite:///a/b.db?mode=rwc", Some("/a/b.db")),
+            ("sqlite:b.db", Some("b.db")),
+            ("sqlite::memory:", None),
+            ("postgres://h/b", None),
+        ] {
+            assert_eq!(sqlite_path(url), path.map(Path::new), "{url}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `usine admin worker`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use usine_db::{Database, Worker, WorkerManager};
+use usine_model::clock::Clock;
+use usine_model::worker::WorkerType;
+
+use super::{command_error, confirm, listing};
+use crate::ambient::{OsEntropy, SystemClock};
+use crate::exit::{Code, Failed, failure};
+use crate::input;
+use crate::output::{Ui, native_time, yaml};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Make a worker known and print its activation token, which works once and for 15 minutes
+    #[command(
+        after_help = "Give the token to the worker's machine. A worker that registers by itself needs `enable` instead."
+    )]
+    Create {
+        /// Host name of its machine
+        fqdn: String,
+        /// Kind of worker: external or signing
+        #[arg(long, default_value = "external", value_parser = worker_type)]
+        worker_type: WorkerType,
+    },
+    /// List the workers
+    List,
+    /// Let a worker have work
+    Enable(Named),
+    /// Give a worker no more work, and hand what it has to others
+    Disable(Named),
+    /// Change what administrators say of a worker: tags, tasks it may run
+    #[command(
+        alias = "edit_metadata",
+        after_help = "Keys are for example provided_tags, required_tags, tasks_allowlist, tasks_denylist: lists of strings."
+    )]
+    EditMetadata {
+        /// YAML file with the new metadata [default: open an editor]
+        #[arg(long, value_name = "FILE")]
+        set: Option<PathBuf>,
+        /// Name of the worker
+        worker: String,
+    },
+}
+
+/// A worker.
+#[derive(Debug, clap::Args)]
+pub struct Named {
+    /// Kind of worker: external or signing
+    #[arg(long, default_value = "external", value_parser = worker_type)]
+    worker_type: WorkerType,
+    /// Name or token key of the worker
+    worker: String,
+}
+
+fn worker_type(text: &str) -> Result<WorkerType, String> {
+    match text.parse() {
+        Ok(worker_type @ (WorkerType::External | WorkerType::Signing)) => Ok(worker_type),
+        _ => Err("expected external or signing".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub async fn run(database: &Database, ui: Ui, command: Commands) -> anyhow::Result<()> {
+    let workers = WorkerManager(database);
+    let now = SystemClock.now();
+    match command {
+        Commands::Create { fqdn, worker_type } => {
+            let (_, token) =
+                workers.create_with_activation(&fqdn, worker_type, &OsEntropy, now).await.map_err(command_error)?;
+            Ok(ui.line(token.key.reveal())?)
+        }
+        Commands::List => list(database, ui).await,
+        Commands::Enable(named) => {
+            let worker = find(workers, &named).await?;
+            let token = worker.token(database).await?;
+            let mut token = token.ok_or_else(|| {
+                command_error(format!("Worker \"{}\" has not registered yet: it has no token to enable", worker.name))
+            })?;
+            Ok(token.enable(database, now).await?)
+        }
+        Commands::Disable(named) => Ok(find(workers, &named).await?.disable(database, now).await?),
+        Commands::EditMetadata { set, worker } => {
+            let found = workers.get_worker_or_none(&worker).await?;
+            let mut found = found.ok_or_else(|| {
+                failure(format!(
+                    "Error: worker \"{worker}\" is not registered\nUse `usine admin worker list` to list registered workers"
+                ))
+            })?;
+            let metadata = match set {
+                Some(path) => metadata_of(&input::read_file(&path)?)?,
+                None => edited(&found)?,
+            };
+            found.set_static_metadata(database, metadata, now).await?;
+            Ok(ui.line(&format!("usine: metadata set for {}", found.name))?)
+        }
+    }
+}
+
+async fn find(workers: WorkerManager<'_>, named: &Named) -> anyhow::Result<Worker> {
+    let found = match workers.get_worker_or_none(&named.worker).await? {
+        Some(found) => Some(found),
+        None => workers.get_worker_by_token_key_or_none(&named.worker).await?,
+    };
+    let found = found.ok_or_else(|| command_error("Worker not found"))?;
+    if *found.worker_type == named.worker_type {
+        return Ok(found);
+    }
+    let message = format!(
+        "CommandError: Worker \"{}\" is of type \"{}\", not \"{}\"",
+        found.name, *found.worker_type, named.worker_type
+    );
+    Err(Failed { message, code: Code::WrongWorkerType }.into())
+}
+
+async fn list(database: &Database, ui: Ui) -> anyhow::Result<()> {
+    let rows: Vec<Value> = WorkerManager(database)
+        .list()
+        .await?
+        .iter()
+        .map(|(worker, token)| {
+            json!({
+                "name": worker.name,
+                "type": worker.worker_type.to_string(),
+                "registered": native_time(Some(worker.registered_at)),
+                "connected": native_time(worker.connected_at),
+                "hash": token.as_ref().map(|token| &token.hash),
+                "enabled": token.as_ref().map(|token| token.enabled),
+            })
+        })
+        .collect();
+    let columns = [
+        ("name", "Name"),
+        ("type", "Type"),
+        ("registered", "Registered"),
+        ("connected", "Connected"),
+        ("hash", "Token hash (do not copy)"),
+        ("enabled", "Enabled"),
+    ];
+    listing(ui, &columns, &rows)
+}
+
+fn metadata_of(text: &str) -> anyhow::Result<Map<String, Value>> {
+    if text.trim().is_empty() {
+        return Err(failure("Error: file is empty"));
+    }
+    match input::parse_yaml(text).map_err(|error| failure(format!("Error: {error}")))? {
+        Value::Object(metadata) => Ok(metadata),
+        _ => Err(failure("Error: worker metadata must be a dictionary")),
+    }
+}
+
+/// The metadata as a person leaves them in an editor; again while they cannot be read, if that is wanted.
+fn edited(worker: &Worker) -> anyhow::Result<Map<String, Value>> {
+    let mut file = tempfile::Builder::new().prefix("usine-metadata-").suffix(".yaml").tempfile()?;
+    std::io::Write::write_all(&mut file, yaml(&worker.static_metadata).as_bytes())?;
+    loop {
+        open_editor(file.path())?;
+        match std::fs::read_to_string(file.path()).map_err(anyhow::Error::from).and_then(|text| metadata_of(&text)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => {
+                eprintln!("{error}");
+                if !confirm("Do you want to retry the same edit?")? {
+                    return Err(failure("Error: nothing was changed"));
+                }
+            }
+        }
+    }
+}
+
+fn open_editor(path: &Path) -> anyhow::Result<()> {
+    let status = Command::new("sensible-editor").arg(path).status().context("Error: cannot run sensible-editor")?;
+    if status.success() { Ok(()) } else { Err(failure(format!("Error: the editor ended with {status}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_are_a_mapping() {
+        assert_eq!(metadata_of("provided_tags: [a]").unwrap()["provided_tags"], json!(["a"]));
+        assert_eq!(metadata_of(" ").unwrap_err().to_string(), "Error: file is empty");
+        assert!(metadata_of("[a]").is_err());
+    }
+}
