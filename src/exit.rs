@@ -106,7 +106,7 @@ pub fn report(error: &anyhow::Error, format: Format) -> Code {
 }
 
 /// The error and its causes in one line, without what has been said already: many errors name their cause themselves.
-fn text_of(error: &anyhow::Error) -> String {
+pub fn text_of(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     if error.is::<usine_client::config::ConfigError>() {
         // Its texts are Debian's, to the letter.

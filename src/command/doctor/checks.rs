@@ -8,6 +8,7 @@ use super::identity::{Account, NEEDED_IDS, account, largest, ranges};
 use super::{Finding, WORKER_USER};
 use crate::command::admin::open_existing;
 use crate::connection::Connection;
+use crate::exit::text_of;
 use crate::server_config::ServerOptions;
 
 /// A program that tasks run, the Debian package that has it, and what it is for.
@@ -240,7 +241,7 @@ fn space(path: &Path) -> Finding {
 pub async fn server(options: &ServerOptions) -> Vec<Finding> {
     let config = match options.load() {
         Ok(config) => config,
-        Err(error) => return vec![Finding::error(format!("{error}"), "correct the server's configuration file")],
+        Err(error) => return vec![Finding::error(text_of(&error), "correct the server's configuration file")],
     };
     let database = match open_existing(&config.database_url()).await {
         Ok(database) => database,
@@ -271,7 +272,7 @@ pub async fn client(connection: &Connection) -> Vec<Finding> {
         Ok(connected) => connected,
         Err(error) => {
             return vec![Finding::warning(
-                format!("no usable configuration of a server: {error:#}"),
+                format!("no usable configuration of a server: {}", text_of(&error)),
                 "`usine admin token create USER` on the server's machine makes a token; then write\n\
                  ~/.config/usine/client.toml:\n\
                  [server.NAME]\n\

@@ -18,8 +18,8 @@ use crate::output::{Format, Ui};
 /// How often to look without being told.
 const POLL: Duration = Duration::from_secs(2);
 
-/// How often to look while the server tells.
-const SLOW_POLL: Duration = Duration::from_secs(15);
+/// How often to look while the server tells of completions; of aborts it does not tell.
+const SLOW_POLL: Duration = Duration::from_secs(5);
 
 /// How often to look for what happens on the way to the end.
 const WATCH: Duration = Duration::from_secs(1);
@@ -78,9 +78,10 @@ impl<'a> Waiter<'a> {
                 Err(error) => return Err(error.into()),
             };
             self.seen = true;
-            // Aborted and replaced: its worker was lost, and the heir does the work. A person's retry of a failure does
-            // not come here: the failure stands.
+            // Aborted by nobody and replaced: its worker was lost, and the heir does the work. What a person aborted, and
+            // perhaps retried, stays aborted.
             if work_request.status == Statuses::Aborted
+                && work_request.aborted_by.is_none()
                 && let Some(heir) = view::details(self.client, self.id).await?.and_then(|details| details.superseded_by)
             {
                 eprintln!("work request {} was replaced by {heir}", self.id);

@@ -35,7 +35,7 @@ pub async fn run(client: &Client, id: i64, follow: bool) -> anyhow::Result<()> {
             Statuses::Running => live.print(client, work_request.id, follow).await?,
             Statuses::Blocked | Statuses::Pending if follow => {}
             Statuses::Blocked | Statuses::Pending => {
-                let status = work_request.status;
+                let (id, status) = (work_request.id, work_request.status);
                 return Err(failure(format!(
                     "Work request {id} has no log: it is {status}. Wait for its log with: usine work-request logs -f {id}"
                 )));

@@ -1,0 +1,105 @@
+//! The schema: migrations, the first objects, and that the invariants see what is wrong.
+
+mod farm;
+mod support;
+
+use farm::{Farm, stories};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
+use support::{TestDatabase, databases};
+use usine_db::entity::{file_store, scope, user, work_request, workspace};
+use usine_db::{Database, UserManager, WorkspaceManager, invariants};
+
+stories! {
+    async fn migrating_again_changes_nothing(db: &Database) {
+        let farm = Farm::new(db);
+        let row = farm.pending().await;
+        for _ in 0..2 {
+            assert!(db.pending_migrations().await.unwrap().is_empty());
+            db.migrate().await.unwrap();
+        }
+        assert_eq!(farm.reload(&row).await, row);
+        assert_eq!(user::Entity::find().count(db.reader()).await.unwrap(), 1);
+        assert_eq!(workspace::Entity::find().count(db.reader()).await.unwrap(), 1);
+    }
+
+    async fn the_first_objects_are_there(db: &Database) {
+        let system = UserManager(db).system().await.unwrap();
+        assert!(system.is_system && system.email.is_empty() && !system.check_password(""));
+        assert!(UserManager(db).list().await.unwrap().is_empty(), "nobody is there yet");
+        let scopes = scope::Entity::find().all(db.reader()).await.unwrap();
+        assert_eq!((scopes.len(), scopes[0].name.as_str(), scopes[0].label.as_str()), (1, "debusine", "Debusine"));
+        let found = WorkspaceManager(db).get_workspace_or_none(&scopes[0], "System").await.unwrap().unwrap();
+        assert!(found.public && found.default_expiration_delay == 0 && found.expiration_delay.is_none());
+        let stores = file_store::Entity::find().all(db.reader()).await.unwrap();
+        assert_eq!((stores.len(), stores[0].name.as_str(), stores[0].backend.as_str()), (1, "Default", "Local"));
+        assert!(stores[0].instance_wide);
+    }
+
+    async fn ids_are_never_used_again(db: &Database) {
+        let farm = Farm::new(db);
+        let last = farm.pending().await.id;
+        db.reader().execute_unprepared(&format!("DELETE FROM work_request WHERE id = {last}")).await.unwrap();
+        assert_eq!(farm.pending().await.id, last + 1);
+        assert_eq!(work_request::Entity::find().count(db.reader()).await.unwrap(), 1);
+    }
+}
+
+/// Two servers that start at once on a new PostgreSQL or SQLite: the second finds the work done.
+#[tokio::test]
+async fn a_second_server_finds_the_schema() {
+    for (engine, database) in databases().await {
+        let second = Database::connect(database.url()).await.unwrap();
+        assert!(second.pending_migrations().await.unwrap().is_empty(), "{engine}");
+        second.migrate().await.unwrap();
+        assert_eq!(second.backend(), database.backend());
+        second.close().await;
+        database.remove().await;
+    }
+}
+
+/// What a hand in the database breaks, and the words of the invariant that sees it.
+const DAMAGE: [(&str, &str); 6] = [
+    ("UPDATE work_request SET status = 'running' WHERE id = 1", "a running work request of a worker has"),
+    ("UPDATE work_request SET requirement_set_id = NULL WHERE id = 1", "has its requirements interned"),
+    ("UPDATE work_request SET status = 'aborted' WHERE id = 1", "has the time and the event of its end"),
+    ("UPDATE work_request SET worker_id = 1 WHERE id IN (1, 2)", "at most as many pending and running"),
+    ("UPDATE attempt SET ended_at = NULL, outcome = NULL WHERE work_request_id = 3", "a live attempt belongs to"),
+    ("UPDATE token SET user_id = NULL WHERE token_type = 'user'", "every token has the link"),
+];
+
+async fn damage_is_seen(database: TestDatabase) {
+    let db: &Database = &database;
+    let farm = Farm::new(db);
+    farm.pending().await;
+    farm.pending().await;
+    let worker = farm.worker("w.example.org").await;
+    let (mut ended, _) = farm.running(&worker).await;
+    ended.mark_aborted(db, farm.now()).await.unwrap();
+    farm.user_token(&farm.user("alice").await).await;
+    farm::all_is_well(db).await;
+    for (sql, words) in DAMAGE {
+        db.reader().execute_unprepared(sql).await.unwrap();
+        let violations = invariants::check(db).await.unwrap();
+        assert!(violations.iter().any(|violation| violation.invariant.contains(words)), "{sql}: {violations:?}");
+        let repair = [
+            "UPDATE work_request SET status = 'pending', requirement_set_id = 1, worker_id = NULL WHERE id IN (1, 2)",
+            "UPDATE attempt SET ended_at = handed_out_at, outcome = 'aborted'",
+            "UPDATE token SET user_id = 2 WHERE token_type = 'user'",
+        ];
+        for sql in repair {
+            db.reader().execute_unprepared(sql).await.unwrap();
+        }
+        farm::all_is_well(db).await;
+    }
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn damage_is_seen_by_sqlite() {
+    damage_is_seen(TestDatabase::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn damage_is_seen_by_postgres() {
+    damage_is_seen(TestDatabase::postgres().await).await;
+}
