@@ -7,6 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use farm::{Farm, stories};
+use sea_orm::{EntityTrait, QueryOrder};
+use usine_db::entity::work_request;
 use usine_db::work_request::{HandedOut, Loss, ReportOutcome, RetryError};
 use usine_db::{Database, WorkRequest, Worker};
 use usine_model::event::EventKind;
@@ -34,8 +36,6 @@ struct Walk<'a> {
     farm: Farm<'a>,
     dice: Dice,
     workers: Vec<Worker>,
-    /// Ids of work requests that may still have something before them: replaced ones make room for their heirs.
-    ids: Vec<i64>,
     /// All keys that were ever handed out, and whether a report with it was accepted.
     keys: Vec<(i64, TokenKey, bool)>,
     /// How often each step did something.
@@ -49,8 +49,8 @@ impl Walk<'_> {
         if !live.is_empty() && self.dice.roll(2) == 0 {
             return live[self.dice.roll(live.len())].clone();
         }
-        let id = self.ids[self.dice.roll(self.ids.len())];
-        self.farm.work_requests().get(id).await.unwrap()
+        let mut all = self.all().await;
+        all.swap_remove(self.dice.roll(all.len()))
     }
 
     fn some_worker(&mut self) -> Worker {
@@ -63,39 +63,42 @@ impl Walk<'_> {
         let worker = self.some_worker();
         let mut row = self.some_work_request().await;
         let (name, effect) = match self.dice.roll(20) {
-            0..4 => ("assign", row.assign_worker(db, &worker, None, now).await.unwrap()),
-            4..7 => {
+            0..5 => {
+                let free = manager.pending(true, None).unwrap().all(db.reader()).await.unwrap();
+                if !free.is_empty() {
+                    row = free[self.dice.roll(free.len())].clone();
+                }
+                ("assign", row.assign_worker(db, &worker, None, now).await.unwrap())
+            }
+            5..10 => {
                 let handed = self.farm.ask(&worker).await;
                 if let Some(HandedOut { work_request, key }) = &handed {
                     self.keys.push((work_request.id, key.clone(), false));
                 }
                 ("fetch", handed.is_some())
             }
-            7..11 if !self.keys.is_empty() => ("report", self.report().await),
-            11 => {
+            10..13 if !self.keys.is_empty() => ("report", self.report().await),
+            13 => {
                 let ended = row.status.is_terminal();
                 let aborted = row.abort(db, None, now).await.unwrap().is_ok();
                 assert!(!(ended && aborted));
                 ("abort", aborted)
             }
-            12 => ("retry", self.retry(&row).await),
-            13 => ("de-assign", row.de_assign_worker(db, now).await.unwrap()),
-            14 => {
+            14 => ("retry", self.retry(&row).await),
+            15 => ("de-assign", row.de_assign_worker(db, now).await.unwrap()),
+            16 => {
                 let lost = manager.lose_worker(&worker, Loss { silent_for: 120 }, now).await.unwrap();
-                for id in &lost {
-                    if let Some(heir) = manager.get(*id).await.unwrap().superseded_by(db).await.unwrap() {
-                        self.ids.push(heir);
-                    }
-                }
                 ("lose", !lost.is_empty())
             }
-            15 => ("deadline", manager.pass_deadline(row.id, DeadlinePassed::Total(60), now).await.unwrap()),
-            16 => ("fail", manager.fail_pending(row.id, "code", "message", now).await.unwrap()),
-            17 if *row.status == Statuses::Running => {
+            17 => ("deadline", manager.pass_deadline(row.id, DeadlinePassed::Total(60), now).await.unwrap()),
+            18 if self.dice.roll(2) == 0 => {
+                ("fail", manager.fail_pending(row.id, "code", "message", now).await.unwrap())
+            }
+            18 if *row.status == Statuses::Running => {
                 self.farm.leave_artifact(&row).await;
                 ("artifact", true)
             }
-            18 if self.dice.roll(3) == 0 => {
+            19 if self.dice.roll(3) == 0 => {
                 worker.disable(db, now).await.unwrap();
                 worker.token(db).await.unwrap().unwrap().enable(db, now).await.unwrap();
                 ("disable", true)
@@ -108,18 +111,15 @@ impl Walk<'_> {
         };
         *self.done.entry(name).or_default() += u32::from(effect);
         // What ended makes room for new work.
-        let open = self.open().await;
+        let open = self.all().await.iter().filter(|row| !row.status.is_terminal()).count();
         for _ in open..WORK_REQUESTS {
-            self.ids.push(self.farm.pending().await.id);
+            self.farm.pending().await;
         }
     }
 
-    async fn open(&self) -> usize {
-        let mut open = 0;
-        for id in &self.ids {
-            open += usize::from(!self.farm.work_requests().get(*id).await.unwrap().status.is_terminal());
-        }
-        open
+    /// All work requests that there ever were.
+    async fn all(&self) -> Vec<WorkRequest> {
+        work_request::Entity::find().order_by_asc(work_request::Column::Id).all(self.farm.db.reader()).await.unwrap()
     }
 
     /// A worker reports with any of the last keys, live or stale, once or again.
@@ -144,12 +144,9 @@ impl Walk<'_> {
         answer == ReportOutcome::Accepted
     }
 
-    async fn retry(&mut self, row: &WorkRequest) -> bool {
+    async fn retry(&self, row: &WorkRequest) -> bool {
         match row.retry(self.farm.db, None, self.farm.now()).await {
-            Ok(heir) => {
-                self.ids.push(heir.id);
-                true
-            }
+            Ok(_) => true,
             Err(RetryError::NotAllowed(_)) => false,
             Err(RetryError::Database(error)) => panic!("{error}"),
         }
@@ -157,8 +154,7 @@ impl Walk<'_> {
 
     /// Every end has exactly one event.
     async fn check_ends(&self) {
-        for id in &self.ids {
-            let row = self.farm.work_requests().get(*id).await.unwrap();
+        for row in self.all().await {
             let ends = self.farm.history(&row).await;
             let ends = ends.iter().filter(|kind| matches!(kind, EventKind::Completed | EventKind::Aborted)).count();
             assert_eq!(ends, usize::from(row.status.is_terminal()), "{row}");
@@ -172,11 +168,10 @@ async fn walk(db: &Database, seed: u64) {
     for name in ["one", "two", "three"] {
         workers.push(farm.worker(name).await);
     }
-    let mut ids = Vec::new();
     for _ in 0..WORK_REQUESTS {
-        ids.push(farm.pending().await.id);
+        farm.pending().await;
     }
-    let mut walk = Walk { farm, dice: Dice(seed), workers, ids, keys: Vec::new(), done: BTreeMap::new() };
+    let mut walk = Walk { farm, dice: Dice(seed), workers, keys: Vec::new(), done: BTreeMap::new() };
     for step in 1..=STEPS {
         walk.step().await;
         if step % 20 == 0 {
