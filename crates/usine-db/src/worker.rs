@@ -188,7 +188,7 @@ impl WorkerManager<'_> {
                 Expr::col((work_request::Entity, work_request::Column::WorkerId))
                     .equals((worker::Entity, worker::Column::Id)),
             )
-            .and_where(occupying().into())
+            .and_where(occupying())
             .to_owned();
         self.connected()
             .left_join(token::Entity)
