@@ -18,7 +18,7 @@ use usine_model::work_request::Results;
 
 pub(crate) use bench::{Bench, TaskError};
 pub use execute::execute;
-pub(crate) use process::{Command, quote};
+pub(crate) use process::{Command, newest_file, quote};
 
 /// Which stream of the live log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

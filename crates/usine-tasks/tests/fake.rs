@@ -228,7 +228,7 @@ async fn a_build_becomes_artifacts() {
         .map(str::to_owned),
     );
     assert_eq!(relations(&outcome), expected);
-    assert_eq!(host.text(LogStream::Stdout), "hi\nho\n");
+    assert_eq!(host.text(LogStream::Stdout), "hi\nho\nStatus: successful\n");
     assert_eq!(*host.ends.lock().unwrap(), [0]);
     assert!(outcome.output_data.runtime_statistics.unwrap().available_memory.is_some());
 }

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -37,6 +38,8 @@ pub(crate) struct Command {
     pub environment: BTreeMap<String, String>,
     /// A file name, in the working directory, for its standard output.
     pub capture: Option<String>,
+    /// The ending of a file in the working directory that the command writes its log to: streamed as standard output.
+    pub follow: Option<&'static str>,
 }
 
 /// Where a command runs.
@@ -133,6 +136,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
 
     let mut live = Live { host: place.host, stream: LogStream::Stdout, buffer: Vec::new() };
+    let mut tail = command.follow.map(|suffix| Tail { directory: place.directory, suffix, file: None });
     let (mut out, mut error) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     let mut ticker = tokio::time::interval(CHUNK_EVERY);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,8 +181,16 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
                 kill_at = far;
             }
             () = tokio::time::sleep_until(drain_until), if status.is_some() => break,
-            _ = ticker.tick() => live.flush(false),
+            _ = ticker.tick() => {
+                if let Some(tail) = &mut tail {
+                    tail.pass_on(&mut live)?;
+                }
+                live.flush(false);
+            }
         }
+    }
+    if let Some(tail) = &mut tail {
+        tail.pass_on(&mut live)?;
     }
     live.flush(true);
     let code = status.filter(|_| !aborted).and_then(|status| status.code().or_else(|| Some(-status.signal()?)));
@@ -224,6 +236,52 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The newest regular file in `directory` whose name ends in `suffix`; links do not count.
+pub(crate) fn newest_file(directory: &Path, suffix: &str) -> io::Result<Option<PathBuf>> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_string_lossy().ends_with(suffix) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        // Names count too, for two files within one tick of the file system's clock.
+        let candidate = (entry.metadata()?.modified()?, name);
+        if newest.as_ref().is_none_or(|newest| *newest < candidate) {
+            newest = Some(candidate);
+        }
+    }
+    Ok(newest.map(|(_, name)| directory.join(name)))
+}
+
+/// A log that the command writes to a file while it runs.
+struct Tail<'a> {
+    directory: &'a Path,
+    suffix: &'static str,
+    file: Option<File>,
+}
+
+impl Tail<'_> {
+    /// Passes on what the file has more than last time.
+    fn pass_on(&mut self, live: &mut Live<'_>) -> io::Result<()> {
+        if self.file.is_none()
+            && let Some(path) = newest_file(self.directory, self.suffix)?
+        {
+            // Between the look and the opening it may have become a link to elsewhere.
+            let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+            self.file = Some(File::options().read(true).custom_flags(flags).open(path)?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut piece = vec![0; CHUNK];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(()),
+                count => live.add(LogStream::Stdout, &piece[..count]),
+            }
+        }
     }
 }
 
@@ -347,6 +405,11 @@ mod tests {
     }
 
     async fn shell(script: &str, capture: Option<&str>, ear: &Ear) -> (Ended, Vec<u8>) {
+        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+        execute(Command { argv, capture: capture.map(str::to_owned), ..Command::default() }, ear).await
+    }
+
+    async fn execute(command: Command, ear: &Ear) -> (Ended, Vec<u8>) {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("exec");
         std::fs::create_dir(&directory).unwrap();
@@ -359,8 +422,6 @@ mod tests {
             host: ear,
             cancel: &CancellationToken::new(),
         };
-        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let command = Command { argv, capture: capture.map(str::to_owned), ..Command::default() };
         let ended = run(&command, &place).await.unwrap();
         (ended, std::fs::read(log).unwrap())
     }
@@ -395,6 +456,19 @@ mod tests {
         let (last, whole) = heard.split_last().unwrap();
         assert!(whole.iter().all(|(_, piece)| std::str::from_utf8(piece).is_ok()));
         assert!(last.1.len() <= CHUNK);
+    }
+
+    #[tokio::test]
+    async fn a_log_in_a_file_is_followed() {
+        let ear = Ear::default();
+        let script = "ln -s /etc/passwd x.build; echo one > y.build; sleep 1.5; printf two >> y.build";
+        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let (ended, log) = execute(Command { argv, follow: Some(".build"), ..Command::default() }, &ear).await;
+        assert_eq!(ended.code, Some(0));
+        let heard: Vec<_> = ear.0.lock().unwrap().iter().map(|(_, data)| data.clone()).collect();
+        assert!(heard.len() >= 2, "while it runs: {heard:?}");
+        assert_eq!(heard.concat(), b"one\ntwo");
+        assert!(!String::from_utf8(log).unwrap().contains("two\n"), "the command log has only what was printed");
     }
 
     #[tokio::test]

@@ -1,11 +1,15 @@
 //! What sbuild's log says: how the build ended, why build dependencies could not be installed, where the chroot was.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use usine_model::artifact::Dose3Report;
 
+use crate::run::newest_file;
+
+/// The ending of its name.
+pub(super) const SUFFIX: &str = ".build";
 /// Longest line that is looked at, in bytes; the rest of a longer one counts as a line of its own.
 const MAX_LINE: u64 = 64 * 1024;
 /// Longest report of dose3 that is read, in bytes.
@@ -26,20 +30,7 @@ pub(super) struct BuildLog {
 
 /// The newest regular file `*.build` in `directory`: sbuild also makes a link with a shorter name.
 pub(super) fn find(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest = None;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !name.to_string_lossy().ends_with(".build") || !entry.file_type()?.is_file() {
-            continue;
-        }
-        // Names have the time too, for two logs within one tick of the file system's clock.
-        let candidate = (entry.metadata()?.modified()?, name);
-        if newest.as_ref().is_none_or(|newest| *newest < candidate) {
-            newest = Some(candidate);
-        }
-    }
-    Ok(newest.map(|(_, name)| directory.join(name)))
+    newest_file(directory, SUFFIX)
 }
 
 /// Reads a log.

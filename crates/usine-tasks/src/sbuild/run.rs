@@ -98,7 +98,12 @@ impl SbuildRun {
 
     async fn build(&mut self, bench: &mut Bench<'_>) -> Result<Results, TaskError> {
         let argv = command(&self.data, &self.found, self.dynamic.binnmu_maintainer.as_deref());
-        let command = Command { argv, environment: self.environment(bench), capture: None };
+        let command = Command {
+            argv,
+            environment: self.environment(bench),
+            follow: Some(build_log::SUFFIX),
+            ..Command::default()
+        };
         let ended = bench.run(&command).await;
         let fault = || TaskError::io("cannot read the build log");
         if let Some(path) = build_log::find(&bench.exec).map_err(fault())? {
