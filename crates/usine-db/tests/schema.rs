@@ -44,7 +44,7 @@ stories! {
     }
 }
 
-/// Two servers that start at once on a new PostgreSQL or SQLite: the second finds the work done.
+/// A server that starts after another, on the same database, finds the work done.
 #[tokio::test]
 async fn a_second_server_finds_the_schema() {
     for (engine, database) in databases().await {
