@@ -86,7 +86,8 @@ async fn introduce_client(database: &Database, directory: &Path, api_url: &str) 
     let now = SystemClock.now();
     if path.exists() {
         let mut known = usine_client::config::load(&path, Some("standalone"), None)?;
-        let works = TokenManager(database).get_token_or_none(&known.token, now).await?.is_some_and(|token| token.enabled);
+        let works =
+            TokenManager(database).get_token_or_none(&known.token, now).await?.is_some_and(|token| token.enabled);
         if works {
             if known.api_url != api_url {
                 api_url.clone_into(&mut known.api_url);
@@ -99,7 +100,8 @@ async fn introduce_client(database: &Database, directory: &Path, api_url: &str) 
         Some(user) => user,
         None => UserManager(database).create(USER, "", &OsEntropy, now).await?.0,
     };
-    let spec = TokenSpec { enabled: true, comment: "made by usine standalone".to_owned(), ..TokenSpec::of_user(user.id) };
+    let spec =
+        TokenSpec { enabled: true, comment: "made by usine standalone".to_owned(), ..TokenSpec::of_user(user.id) };
     let token = TokenManager(database).create(spec, &OsEntropy, now).await?;
     let config = ServerConfig {
         name: "standalone".to_owned(),

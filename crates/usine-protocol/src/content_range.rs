@@ -104,7 +104,11 @@ impl Slice {
                 (first, last.min(size.saturating_sub(1)))
             }
         };
-        if start >= size { Err(BadRange::BeyondEnd { start, size }) } else { Ok(Self { start, length: end - start + 1 }) }
+        if start >= size {
+            Err(BadRange::BeyondEnd { start, size })
+        } else {
+            Ok(Self { start, length: end - start + 1 })
+        }
     }
 
     /// The `Content-Range` of the answer.
@@ -128,7 +132,16 @@ mod tests {
         let chunk = ContentRange::Chunk { start: 0, end: 4, size: Some(7) };
         assert_eq!(ContentRange::parse("bytes 0-4/7"), Some(chunk));
         assert_eq!(ContentRange::parse(&chunk.to_string()), Some(chunk));
-        for bad in ["", "bytes", "bytes 4-0/7", "bytes -4/7", "bytes +1-2/7", "items 0-4/7", "bytes 0-4", "bytes 0-99999999999999999999/7"] {
+        for bad in [
+            "",
+            "bytes",
+            "bytes 4-0/7",
+            "bytes -4/7",
+            "bytes +1-2/7",
+            "items 0-4/7",
+            "bytes 0-4",
+            "bytes 0-99999999999999999999/7",
+        ] {
             assert_eq!(ContentRange::parse(bad), None, "{bad}");
         }
         assert_eq!(parse_received(&received(50)), Some(50));

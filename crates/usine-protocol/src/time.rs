@@ -11,15 +11,13 @@ pub fn to_text(time: &DateTime<Utc>) -> String {
 
 /// Reads ISO 8601; a time without zone is UTC.
 pub fn from_text(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .or_else(|error| {
-            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-                .iter()
-                .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-                .map(|naive| naive.and_utc())
-                .ok_or(error)
-        })
+    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|error| {
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+            .map(|naive| naive.and_utc())
+            .ok_or(error)
+    })
 }
 
 /// `#[serde(with = "time")]` for a required time.

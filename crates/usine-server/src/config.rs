@@ -75,8 +75,8 @@ pub enum ConfigError {
 impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let invalid = |problem: String| ConfigError::Invalid { path: path.to_owned(), problem };
         let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         config.check().map_err(invalid)?;
@@ -86,7 +86,10 @@ impl Config {
     /// The rules between and about the keys.
     fn check(&self) -> Result<(), String> {
         if self.lease < 30 {
-            return Err(format!("lease = {}: workers reconnect within seconds, not at once; use at least 30", self.lease));
+            return Err(format!(
+                "lease = {}: workers reconnect within seconds, not at once; use at least 30",
+                self.lease
+            ));
         }
         if self.upkeep_interval == 0 || self.upkeep_interval > self.lease {
             return Err(format!("upkeep-interval = {}: use 1 to {} (the lease)", self.upkeep_interval, self.lease));
@@ -98,7 +101,9 @@ impl Config {
         }
         for (key, name) in [("default-scope", &self.default_scope), ("default-workspace", &self.default_workspace)] {
             if !usine_model::names::is_valid_name(name) {
-                return Err(format!("{key} = {name:?}: a name begins with a letter and has letters, digits and + . _ -"));
+                return Err(format!(
+                    "{key} = {name:?}: a name begins with a letter and has letters, digits and + . _ -"
+                ));
             }
         }
         Ok(())

@@ -56,9 +56,7 @@ pub async fn visible_workspace(
     match (found.filter(|workspace| can_see(requester, workspace)), name) {
         (Some(workspace), _) => Ok(workspace),
         (None, Some(name)) => Err(workspace_not_found(name, &requester.scope)),
-        (None, None) => {
-            Err(ApiError::bad_request("Cannot deserialize").field("workspace", "This field is required."))
-        }
+        (None, None) => Err(ApiError::bad_request("Cannot deserialize").field("workspace", "This field is required.")),
     }
 }
 

@@ -101,7 +101,9 @@ impl IntoResponse for ApiError {
 impl From<usine_db::Error> for ApiError {
     fn from(error: usine_db::Error) -> Self {
         match error {
-            usine_db::Error::DoesNotExist { kind, .. } => Self::not_found(format!("No {kind} matches the given query.")),
+            usine_db::Error::DoesNotExist { kind, .. } => {
+                Self::not_found(format!("No {kind} matches the given query."))
+            }
             usine_db::Error::Invalid(reason) => Self::bad_request("Error").detail(reason),
             usine_db::Error::StatusChange(error) => Self::bad_request("Error").detail(error.to_string()),
             other => Self::Internal(Box::new(other)),

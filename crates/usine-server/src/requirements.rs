@@ -67,11 +67,8 @@ async fn resolve_one(
     let artifact = found.ok_or_else(|| TaskDataError::at(field, format!("artifact {id} does not exist")))?;
     if !input.categories.contains(&artifact.category) {
         let valid: Vec<_> = input.categories.iter().map(|category| format!("'{category}'")).collect();
-        let problem = format!(
-            "unexpected artifact category: '{}'. Valid categories: [{}]",
-            *artifact.category,
-            valid.join(", ")
-        );
+        let problem =
+            format!("unexpected artifact category: '{}'. Valid categories: [{}]", *artifact.category, valid.join(", "));
         return Err(TaskDataError::at(field, problem).into());
     }
     Ok(ResolvedArtifact {

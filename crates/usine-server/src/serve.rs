@@ -77,9 +77,8 @@ impl Server {
         let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
             .await
             .map_err(directory(&config.live_log_directory()))?;
-        let listener = TcpListener::bind(config.bind)
-            .await
-            .map_err(|source| StartError::Bind { address: config.bind, source })?;
+        let listener =
+            TcpListener::bind(config.bind).await.map_err(|source| StartError::Bind { address: config.bind, source })?;
         let started_at = to_stored_precision(clock.now());
         let state = AppState::new(Inner {
             database,
@@ -139,7 +138,9 @@ impl Server {
     }
 }
 
-fn directory<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &std::path::Path) -> impl FnOnce(E) -> StartError {
+fn directory<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    path: &std::path::Path,
+) -> impl FnOnce(E) -> StartError {
     let path = path.to_owned();
     move |source| StartError::Directory { path, source: source.into() }
 }

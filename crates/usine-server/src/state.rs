@@ -60,10 +60,7 @@ impl AppState {
 
     /// What tasks must know of the server.
     pub fn facts(&self) -> ServerFacts {
-        ServerFacts {
-            fqdn: self.config.fqdn.clone(),
-            fallback_architecture: self.config.fallback_architecture.clone(),
-        }
+        ServerFacts { fqdn: self.config.fqdn.clone(), fallback_architecture: self.config.fallback_architecture.clone() }
     }
 }
 

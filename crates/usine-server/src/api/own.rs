@@ -53,12 +53,8 @@ async fn details(
 ) -> ApiResult<Json<WorkRequestDetails>> {
     let row = visible(&state, &requester, &id).await?;
     let manager = WorkRequestManager(&state.database);
-    let names: HashMap<i64, String> = WorkerManager(&state.database)
-        .list()
-        .await?
-        .into_iter()
-        .map(|(worker, _)| (worker.id, worker.name))
-        .collect();
+    let names: HashMap<i64, String> =
+        WorkerManager(&state.database).list().await?.into_iter().map(|(worker, _)| (worker.id, worker.name)).collect();
     let name_of = |id: Option<i64>| id.and_then(|id| names.get(&id).cloned());
     let attempts = manager.attempts(row.id).await?.into_iter().map(|attempt| Attempt {
         number: attempt.number,

@@ -41,14 +41,9 @@ async fn service_status(State(state): State<AppState>) -> ApiResult<Json<Service
 pub(super) async fn gather(state: &AppState) -> ApiResult<ServiceStatus> {
     let mut status = ServiceStatus::default();
     let counts = WorkRequestManager(&state.database).count_open().await?;
-    for task_type in [
-        TaskType::Worker,
-        TaskType::Server,
-        TaskType::Internal,
-        TaskType::Workflow,
-        TaskType::Signing,
-        TaskType::Wait,
-    ] {
+    for task_type in
+        [TaskType::Worker, TaskType::Server, TaskType::Internal, TaskType::Workflow, TaskType::Signing, TaskType::Wait]
+    {
         let queue = status.tasks.entry(task_type.to_string()).or_default();
         counts.iter().filter(|count| *count.task_type == task_type).for_each(|count| add(queue, count));
         let worker_type = match task_type {

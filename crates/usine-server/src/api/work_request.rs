@@ -44,19 +44,22 @@ pub fn router() -> Router<AppState> {
 
 /// Submits a work request.
 async fn create(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<Json<WorkRequest>> {
-    let body = check_keys(json_body(&body)?, &["task_name", "task_data", "event_reactions", "workspace", "created_by"])?;
+    let body =
+        check_keys(json_body(&body)?, &["task_name", "task_data", "event_reactions", "workspace", "created_by"])?;
     let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
     submit(&state, &requester, body, Deadlines::default()).await
 }
 
 /// Refuses keys that the original refuses.
 pub(super) fn check_keys(body: Value, known: &[&str]) -> ApiResult<Value> {
-    let unknown: Vec<_> = body.as_object().into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())).collect();
+    let unknown: Vec<_> =
+        body.as_object().into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())).collect();
     if unknown.is_empty() {
         return Ok(body);
     }
     let list = unknown.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
-    Err(ApiError::bad_request("Cannot deserialize work request").field("non_field_errors", format!("Invalid fields: {list}")))
+    Err(ApiError::bad_request("Cannot deserialize work request")
+        .field("non_field_errors", format!("Invalid fields: {list}")))
 }
 
 /// Checks a submission in every respect, then stores it.
@@ -108,8 +111,8 @@ pub(super) async fn submit(
 }
 
 fn refuse_task_data(data: &Value, error: &TaskDataError) -> ApiError {
-    let mut refusal = ApiError::bad_request("Cannot create work request")
-        .detail(format!("Task data: {data} Error: {error}"));
+    let mut refusal =
+        ApiError::bad_request("Cannot create work request").detail(format!("Task data: {data} Error: {error}"));
     for (path, messages) in &error.errors {
         let field = if path.is_empty() { "non_field_errors" } else { path };
         for message in messages {
@@ -122,9 +125,8 @@ fn refuse_task_data(data: &Value, error: &TaskDataError) -> ApiError {
 /// Event reactions of a submission may only send notifications, and there are no channels for them yet.
 fn check_event_reactions(reactions: Option<Value>) -> ApiResult<Value> {
     const EVENTS: [&str; 5] = ["on_creation", "on_unblock", "on_assignment", "on_success", "on_failure"];
-    let malformed = |message: String| {
-        ApiError::bad_request("Cannot deserialize work request").field("event_reactions", message)
-    };
+    let malformed =
+        |message: String| ApiError::bad_request("Cannot deserialize work request").field("event_reactions", message);
     let reactions = match reactions {
         None | Some(Value::Null) => return Ok(json!({})),
         Some(Value::Object(reactions)) => reactions,
@@ -139,7 +141,9 @@ fn check_event_reactions(reactions: Option<Value>) -> ApiResult<Value> {
         for action in actions {
             match (action["action"].as_str(), action["channel"].as_str()) {
                 (Some("send-notification"), Some(channel)) => channels.push(format!("'{channel}'")),
-                (Some("send-notification"), None) => return Err(malformed(format!("{event}: channel: Field required"))),
+                (Some("send-notification"), None) => {
+                    return Err(malformed(format!("{event}: channel: Field required")));
+                }
                 (Some(other), _) => {
                     return Err(ApiError::bad_request("Invalid event_reactions")
                         .detail(format!("Action type '{other}' is not allowed here")));
@@ -319,7 +323,12 @@ async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiRes
 
 /// A worker reports a result with the key of its attempt. The key stops working with the first report; a repeated one
 /// gets the same answer, because the attempt remembers the key's hash.
-async fn completed(State(state): State<AppState>, Path(id): Path<i64>, parts: Parts, body: Bytes) -> ApiResult<StatusCode> {
+async fn completed(
+    State(state): State<AppState>,
+    Path(id): Path<i64>,
+    parts: Parts,
+    body: Bytes,
+) -> ApiResult<StatusCode> {
     let key = presented_key(&parts).ok_or_else(ApiError::not_authenticated)?;
     let title = "Cannot change work request as completed";
     let report: Completed = parse_value(json_body(&body)?, title)?;
@@ -327,9 +336,8 @@ async fn completed(State(state): State<AppState>, Path(id): Path<i64>, parts: Pa
         return Err(ApiError::bad_request(title).field("result", "This field may not be blank."));
     }
     let hash = hash_of(key);
-    let outcome = WorkRequestManager(&state.database)
-        .report(id, &hash, report.result, report.output_data, state.now())
-        .await;
+    let outcome =
+        WorkRequestManager(&state.database).report(id, &hash, report.result, report.output_data, state.now()).await;
     match outcome {
         Ok(ReportOutcome::Accepted | ReportOutcome::Repeated) => Ok(StatusCode::OK),
         Ok(ReportOutcome::NotRunning) => {

@@ -30,8 +30,9 @@ async fn register(State(state): State<AppState>, parts: Parts, body: Bytes) -> A
     let key: TokenKey =
         body.token.parse().map_err(|error| ApiError::bad_request(TITLE).field("token", format!("{error}")))?;
     if body.fqdn.is_empty() || body.fqdn.chars().count() > MAX_FQDN {
-        return Err(ApiError::bad_request(TITLE)
-            .field("fqdn", format!("Ensure this field has 1 to {MAX_FQDN} characters.")));
+        return Err(
+            ApiError::bad_request(TITLE).field("fqdn", format!("Ensure this field has 1 to {MAX_FQDN} characters."))
+        );
     }
     let workers = WorkerManager(&state.database);
     let registered = match presented_key(&parts) {

@@ -74,9 +74,11 @@ async fn subscription(
     let since = match query.get("completed_at_since") {
         None => None,
         // A "+" of the time zone that was not encoded arrives as a blank.
-        Some(text) => Some(time::from_text(&text.replace(' ', "+")).or_else(|_| time::from_text(text)).map_err(
-            |error| format!("completed_at_since={text}: {error}"),
-        )?),
+        Some(text) => Some(
+            time::from_text(&text.replace(' ', "+"))
+                .or_else(|_| time::from_text(text))
+                .map_err(|error| format!("completed_at_since={text}: {error}"))?,
+        ),
     };
     Ok(Subscription { workspaces, since })
 }

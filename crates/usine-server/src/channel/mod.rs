@@ -83,7 +83,8 @@ impl Hub {
 
     /// Tells a worker something, if it is connected here.
     fn send(&self, worker: i64, message: &ServerMessage) {
-        for (_, sender) in self.lock().get(&worker).map(|presence| presence.connections.as_slice()).unwrap_or_default() {
+        for (_, sender) in self.lock().get(&worker).map(|presence| presence.connections.as_slice()).unwrap_or_default()
+        {
             if sender.try_send(message.clone()).is_err() {
                 tracing::warn!(worker, "a worker does not take its messages; this one is dropped");
             }
