@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build demo test lint setup FORCE
+.PHONY: build demo test lint measure setup FORCE
 
 build: target/release/usine
 
@@ -22,6 +22,10 @@ demo: setup build
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# What the program costs at rest, and how fast it starts.
+measure: setup build
+	./packaging/measure
 
 test: setup
 	./packaging/run-tests

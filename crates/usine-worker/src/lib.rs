@@ -13,6 +13,7 @@ mod error;
 mod host;
 pub mod identity;
 mod job;
+mod leftovers;
 mod log_queue;
 mod session;
 pub mod spool;

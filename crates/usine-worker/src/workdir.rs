@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use usine_model::entropy::Entropy;
 
-use crate::WorkerError;
+use crate::{WorkerError, leftovers};
 
 const PREFIX: &str = "WR-";
 
@@ -42,9 +42,13 @@ impl WorkDirectory {
     }
 }
 
-/// Makes the working directory, and removes what earlier runs left in it. Blocks.
+/// Makes the working directory, ends what still runs there, and removes what earlier runs left in it. Blocks.
 pub(crate) fn clean(parent: &Path) -> Result<usize, WorkerError> {
     make_reachable(parent)?;
+    let ended = leftovers::end(&parent.canonicalize().map_err(WorkerError::io(parent))?);
+    if ended > 0 {
+        tracing::warn!(ended, "ended processes of tasks whose worker was killed");
+    }
     let mut removed = 0;
     for entry in fs::read_dir(parent).map_err(WorkerError::io(parent))? {
         let path = entry.map_err(WorkerError::io(parent))?.path();

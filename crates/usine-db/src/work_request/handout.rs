@@ -4,6 +4,7 @@
 //! another one changes nothing, and a repeated report gets the same answer as the first.
 
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
 };
@@ -59,7 +60,8 @@ pub struct Loss {
 }
 
 impl WorkRequestManager<'_> {
-    /// A new key for a work request that has a worker. The keys of this one and of the worker's other ones stop working.
+    /// A new key for a work request that has a worker. The keys of this one and of the worker's other ones stop working; a
+    /// live attempt goes on with the new key.
     pub async fn create_work_request_token(
         &self,
         id: i64,
@@ -69,7 +71,14 @@ impl WorkRequestManager<'_> {
         let key = TokenKey::generate(entropy);
         transact!(self.0, tx => {
             let row = load(&tx, id).await?;
-            issue_token(&tx, &row, &key, now).await
+            let issued = issue_token(&tx, &row, &key, now).await?;
+            attempt::Entity::update_many()
+                .col_expr(attempt::Column::TokenHash, Expr::value(issued.token.hash.clone()))
+                .filter(attempt::Column::WorkRequestId.eq(id))
+                .filter(attempt::Column::EndedAt.is_null())
+                .exec(tx.connection())
+                .await?;
+            Ok(issued)
         })
     }
 
@@ -149,7 +158,7 @@ impl WorkRequestManager<'_> {
 
     /// A worker has fallen silent: all it has not finished is taken from it. Returns the ids.
     ///
-    /// `still_silent` is the worker's row as the caller saw it: if it has connected since, nothing happens.
+    /// `worker` is the row as the caller saw it: if the worker has connected since, nothing happens.
     pub async fn lose_worker(&self, worker: &Worker, loss: Loss, now: DateTime<Utc>) -> Result<Vec<i64>> {
         transact!(self.0, tx => {
             let held = work_request::Entity::find()

@@ -125,6 +125,8 @@ impl WorkRequest {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let assigned = transact!(database, tx => {
+            // In the order of all locks: work request, then worker.
+            load(&tx, self.id).await?;
             let held = worker::Entity::find_by_id(worker.id).lock_exclusive().one(tx.connection()).await?;
             let held = held.ok_or_else(|| Error::does_not_exist("Worker", worker.id))?;
             let occupied = held.assigned_work_requests().filter(occupying()).all(tx.connection()).await?.len();
