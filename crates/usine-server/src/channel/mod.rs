@@ -57,12 +57,12 @@ impl Hub {
         (number, receiver)
     }
 
-    /// A connection is gone. Whether it was the worker's last.
-    fn leave(&self, worker: i64, number: u64, now: DateTime<Utc>) -> bool {
+    /// A connection is gone; `heard` is when it last gave a sign of life. Whether it was the worker's last.
+    fn leave(&self, worker: i64, number: u64, heard: DateTime<Utc>) -> bool {
         let mut workers = self.lock();
         let presence = workers.entry(worker).or_default();
         presence.connections.retain(|(other, _)| *other != number);
-        presence.last_seen = Some(now);
+        presence.last_seen = presence.last_seen.max(Some(heard));
         presence.connections.is_empty()
     }
 
@@ -71,7 +71,7 @@ impl Hub {
         self.lock().get(&worker).is_some_and(|presence| !presence.connections.is_empty())
     }
 
-    /// When the worker's last connection closed, if it had one.
+    /// When the worker's closed connections last gave a sign of life, if it had any.
     pub fn last_seen(&self, worker: i64) -> Option<DateTime<Utc>> {
         self.lock().get(&worker)?.last_seen
     }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::request::Parts;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use usine_db::{Token, TokenManager, WorkRequestManager, Worker};
 use usine_model::event::EventKind;
@@ -16,6 +17,7 @@ use usine_model::worker::WorkerType;
 use usine_protocol::channel::{LogMessage, Notice, ServerMessage, WorkerMessage};
 
 use crate::auth::{Identity, identify, presented_key};
+use crate::problem::ApiError;
 use crate::state::AppState;
 
 /// The server asks whether the worker is there this often.
@@ -45,7 +47,8 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
                 reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
                 reason_code: None,
             },
-            Ok(_) => ServerMessage::rejected_worker(),
+            // The text is about tokens that are no worker's, too.
+            Ok(_) | Err(ApiError::Text(..)) => ServerMessage::rejected_worker(),
             Err(error) => {
                 tracing::error!(?error, "cannot look a worker up");
                 ServerMessage::Rejected { reason: "Service unavailable".to_owned(), reason_code: None }
@@ -60,6 +63,7 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
 async fn serve(state: AppState, mut worker: Worker, token: Token, mut socket: WebSocket) {
     // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
     let (number, receiver) = state.hub.join(worker.id);
+    let mut heard = state.now();
     let outcome = async {
         TokenManager(&state.database).seen(&token, true, state.now()).await?;
         send(&mut socket, &ServerMessage::Notice(Notice::Connected)).await?;
@@ -69,10 +73,11 @@ async fn serve(state: AppState, mut worker: Worker, token: Token, mut socket: We
         if worker.is_busy(&state.database).await? {
             send(&mut socket, &ServerMessage::Notice(Notice::WorkRequestAvailable)).await?;
         }
-        converse(&state, &worker, &token, &mut socket, receiver).await
+        converse(&state, &worker, &token, &mut socket, receiver, &mut heard).await
     }
     .await;
-    let last = state.hub.leave(worker.id, number, state.now());
+    // The lease runs from the last sign of life, not from when its absence was noticed.
+    let last = state.hub.leave(worker.id, number, heard);
     match outcome {
         Ok(()) => tracing::info!(worker = worker.name, "disconnected"),
         Err(ChannelError::Socket(error)) => tracing::info!(worker = worker.name, %error, "connection lost"),
@@ -106,6 +111,7 @@ async fn converse(
     token: &Token,
     socket: &mut WebSocket,
     mut notices: tokio::sync::mpsc::Receiver<ServerMessage>,
+    heard: &mut DateTime<Utc>,
 ) -> Result<(), ChannelError> {
     let mut events = state.database.events();
     let mut ping = interval(PING);
@@ -146,6 +152,7 @@ async fn converse(
             }
             message = socket.recv() => {
                 last_sign = Instant::now();
+                *heard = state.now();
                 match message {
                     None | Some(Ok(Message::Close(_))) => return Ok(()),
                     Some(Ok(Message::Text(text))) => take_log(state, worker, &mut writes_logs_of, &text).await?,
