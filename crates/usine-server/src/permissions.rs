@@ -45,6 +45,21 @@ pub fn can_see_artifact(requester: &Requester, artifact: &Artifact, workspace: &
     }
 }
 
+/// Whether the requester may add files and relations to an artifact of a workspace: whoever may contribute there, and the
+/// work request that made it.
+pub fn can_change_artifact(requester: &Requester, artifact: &Artifact, workspace: &Workspace) -> bool {
+    match &requester.identity {
+        Identity::WorkRequest(own) => artifact.created_by_work_request_id == Some(own.id),
+        _ => can_contribute(requester, workspace),
+    }
+}
+
+/// Whether the requester may delete relations of the artifacts of a workspace, as its owners may. No roles are stored
+/// yet: these are the superusers.
+pub fn can_delete_relations(requester: &Requester) -> bool {
+    matches!(&requester.identity, Identity::User(user) if user.is_superuser)
+}
+
 /// The workspace of this name (or the default one) in the requester's scope, if the requester may see it.
 pub async fn visible_workspace(
     database: &Database,

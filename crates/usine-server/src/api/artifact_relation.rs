@@ -14,7 +14,7 @@ use usine_protocol::artifact::{CreateRelation, Relation};
 
 use super::artifact::visible;
 use crate::auth::{Identity, Requester};
-use crate::permissions::{can_contribute, can_see_artifact, refused};
+use crate::permissions::{can_change_artifact, can_delete_relations, can_see_artifact, refused};
 use crate::problem::{ApiError, ApiResult, parse_body};
 use crate::state::AppState;
 
@@ -89,7 +89,7 @@ async fn create(
     };
     let (artifact, workspace) = end("artifact", body.artifact).await?;
     end("target", body.target).await?;
-    if !may_change(&requester, &artifact, &workspace) {
+    if !can_change_artifact(&requester, &artifact, &workspace) {
         return Err(refused(&requester, &format!("create relations of artifact {} in", artifact.id), &workspace));
     }
     let outcome = ArtifactManager(&state.database).relate(body.artifact, body.target, body.relation_type).await;
@@ -101,18 +101,9 @@ async fn create(
     Ok((status, Json(present(&relation))))
 }
 
-/// Whether the requester may add files and relations to an artifact: whoever may contribute to its workspace, and the
-/// work request that made it.
-pub(super) fn may_change(requester: &Requester, artifact: &Artifact, workspace: &Workspace) -> bool {
-    match &requester.identity {
-        Identity::WorkRequest(own) => artifact.created_by_work_request_id == Some(own.id),
-        _ => can_contribute(requester, workspace),
-    }
-}
-
-/// Removes a relation, which the owners of the workspace may do. No roles are stored yet: these are the superusers.
+/// Removes a relation.
 async fn remove(State(state): State<AppState>, requester: Requester, Path(id): Path<String>) -> ApiResult<StatusCode> {
-    let user = requester.user()?;
+    requester.user()?;
     let missing = || ApiError::not_found("No ArtifactRelation matches the given query.");
     let artifacts = ArtifactManager(&state.database);
     let relation = match id.parse() {
@@ -121,7 +112,7 @@ async fn remove(State(state): State<AppState>, requester: Requester, Path(id): P
     };
     let found = visible(&state, &requester, &relation.artifact_id.to_string()).await?;
     let (artifact, workspace) = found.ok_or_else(missing)?;
-    if !user.is_superuser {
+    if !can_delete_relations(&requester) {
         return Err(refused(&requester, &format!("delete relations of artifact {} in", artifact.id), &workspace));
     }
     artifacts.delete_relation(relation.id).await?;

@@ -18,9 +18,8 @@ use usine_protocol::content_range::{self, ContentRange};
 use usine_store::{Chunk, FileId, StoreError, UploadError, UploadName};
 
 use super::artifact::visible_anywhere;
-use super::artifact_relation::may_change;
 use crate::auth::{Identity, Requester};
-use crate::permissions::refused;
+use crate::permissions::{can_change_artifact, refused};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::AppState;
 
@@ -103,7 +102,7 @@ async fn receive(
     let file = ArtifactManager(&state.database).file(artifact.id, path).await?;
     let (entry, content) =
         file.ok_or_else(|| ApiError::not_found(format!("No file_path \"{path}\" for artifact {id}")))?;
-    if !may_change(requester, &artifact, &workspace) {
+    if !can_change_artifact(requester, &artifact, &workspace) {
         return Err(refused(requester, &format!("add files to artifact {id} in"), &workspace));
     }
     let transfer = Transfer { state, id: file_id(&content)?, entry };
