@@ -126,13 +126,20 @@ fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<String> {
 pub struct WorkspaceManager<'a>(pub &'a Database);
 
 impl WorkspaceManager<'_> {
-    /// The scope of this name, or `None`.
+    /// The scope of this name, or `None`. What cannot be a name is not looked for: some of it (the character NUL) PostgreSQL
+    /// refuses as an error.
     pub async fn get_scope_or_none(&self, name: &str) -> Result<Option<Scope>> {
+        if !names::is_valid_name(name) {
+            return Ok(None);
+        }
         Ok(scope::Entity::find().filter(scope::Column::Name.eq(name)).one(self.0.reader()).await?)
     }
 
-    /// The workspace of this name in the scope, or `None`.
+    /// The workspace of this name in the scope, or `None`; see [`Self::get_scope_or_none`].
     pub async fn get_workspace_or_none(&self, scope: &Scope, name: &str) -> Result<Option<Workspace>> {
+        if !names::is_valid_name(name) {
+            return Ok(None);
+        }
         let found = workspace::Entity::find()
             .filter(workspace::Column::ScopeId.eq(scope.id))
             .filter(workspace::Column::Name.eq(name))

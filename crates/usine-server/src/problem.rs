@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use usine_protocol::problem::{CONTENT_TYPE, Problem};
 
 /// An answer that is not a success.
@@ -53,7 +54,7 @@ impl ApiError {
     }
 
     /// Adds a detail.
-    pub fn detail(self, detail: impl Into<serde_json::Value>) -> Self {
+    pub fn detail(self, detail: impl Into<Value>) -> Self {
         self.map(|problem| problem.detail(detail))
     }
 
@@ -122,14 +123,32 @@ pub fn parse_body<T: DeserializeOwned>(body: &Bytes, thing: &str) -> ApiResult<T
     parse_value(json_body(body)?, &format!("Cannot deserialize {thing}"))
 }
 
-/// Reads a JSON body of any shape.
-pub fn json_body(body: &Bytes) -> ApiResult<serde_json::Value> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::bad_request("Error").detail(format!("JSON parse error - {error}")))
+/// Reads a JSON body of any shape. The character NUL is refused here for all: PostgreSQL stores it neither in texts nor in
+/// JSON.
+pub fn json_body(body: &Bytes) -> ApiResult<Value> {
+    let value = serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request("Error").detail(format!("JSON parse error - {error}")))?;
+    if has_nul(&value) {
+        return Err(ApiError::bad_request("Error").detail(json!(["Null characters are not allowed."])));
+    }
+    Ok(value)
 }
 
-/// Reads a JSON value into a type; `title` tells what could not be done otherwise.
-pub fn parse_value<T: DeserializeOwned>(value: serde_json::Value, title: &str) -> ApiResult<T> {
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(entries) => entries.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Reads a JSON object into a type; `title` tells what could not be done otherwise.
+pub fn parse_value<T: DeserializeOwned>(value: Value, title: &str) -> ApiResult<T> {
+    // Serde would take a list of the fields' values as well.
+    if !value.is_object() {
+        return Err(ApiError::bad_request(title).field("non_field_errors", "Invalid data. Expected a dictionary."));
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.inner().to_string();

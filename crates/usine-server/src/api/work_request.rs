@@ -1,6 +1,6 @@
 //! `work-request/`: submit, list, show, change, abort, retry; and the worker's own two calls, fetch and report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use axum::body::Bytes;
@@ -16,6 +16,7 @@ use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::ArtifactManager;
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
 use usine_db::{WorkRequest as Row, WorkRequestManager, WorkspaceManager};
+use usine_model::output_data::OutputData;
 use usine_model::policy::Deadlines;
 use usine_model::token::hash_of;
 use usine_model::work_request::{Results, TaskType};
@@ -180,8 +181,10 @@ async fn list(
     }
     filter.root_only = query.get("root_only").is_some_and(|value| matches!(value.as_str(), "true" | "True" | "1"));
     if let Some(ids) = query.get("ids") {
-        let ids: Result<Vec<i64>, _> = ids.split(',').map(|id| id.trim().parse()).collect();
-        filter.ids = Some(ids.map_err(|_| query_error("ids", "Expected a comma-separated list of integers"))?);
+        // A set: the same id many times must not become a query of many parameters.
+        let ids: Result<BTreeSet<i64>, _> = ids.split(',').map(|id| id.trim().parse()).collect();
+        let ids = ids.map_err(|_| query_error("ids", "Expected a comma-separated list of integers"))?;
+        filter.ids = Some(ids.into_iter().collect());
     }
     if let Some(status) = query.get("status") {
         filter.status = Some(status.parse().map_err(|_| query_error("status", "Invalid work request status"))?);
@@ -325,17 +328,15 @@ async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiRes
 /// gets the same answer, because the attempt remembers the key's hash.
 async fn completed(
     State(state): State<AppState>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
     parts: Parts,
     body: Bytes,
 ) -> ApiResult<StatusCode> {
     let key = presented_key(&parts).ok_or_else(ApiError::not_authenticated)?;
-    let title = "Cannot change work request as completed";
-    let report: Completed = parse_value(json_body(&body)?, title)?;
-    if report.result == Results::None {
-        return Err(ApiError::bad_request(title).field("result", "This field may not be blank."));
-    }
+    let report = parse_report(json_body(&body)?)?;
     let hash = hash_of(key);
+    // What is no number is the id of no work request, and 0 is neither.
+    let id = id.parse().unwrap_or(0);
     let outcome =
         WorkRequestManager(&state.database).report(id, &hash, report.result, report.output_data, state.now()).await;
     match outcome {
@@ -350,6 +351,22 @@ async fn completed(
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Reads a report; errors in its output data are told as the original tells them.
+fn parse_report(mut body: Value) -> ApiResult<Completed> {
+    const TITLE: &str = "Cannot change work request as completed";
+    let output_data = match body.as_object_mut().and_then(|body| body.remove("output_data")) {
+        None => OutputData::default(),
+        Some(data) => serde_path_to_error::deserialize(data).map_err(|error| {
+            ApiError::bad_request(TITLE).field("output_data", format!("Invalid output_data: {error}"))
+        })?,
+    };
+    let report: Completed = parse_value(body, TITLE)?;
+    if report.result == Results::None {
+        return Err(ApiError::bad_request(TITLE).field("result", "This field may not be blank."));
+    }
+    Ok(Completed { output_data, ..report })
 }
 
 /// Work requests as every answer shows them, with a fixed number of queries for any number of rows.
