@@ -4,7 +4,7 @@ mod app;
 #[path = "../../usine-db/tests/support/mod.rs"]
 mod support;
 
-use app::{App, stories};
+use app::{App, eventually, stories};
 use serde_json::json;
 use usine_client::WorkRequestFilter;
 use usine_client::channel::Received;
@@ -102,12 +102,7 @@ stories! {
         let stale = lost.take().await;
         lost.disconnect();
         let mut other = app.worker("other", &[]).await;
-        for _ in 0..400 {
-            if !app.state.hub.is_connected(stale.worker.unwrap_or(1)) {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        eventually(async || !app.state.hub.is_connected(stale.worker.unwrap())).await;
         app.pass(100);
         let fetched = other.take().await;
         assert_eq!(fetched.id, id);

@@ -2,12 +2,15 @@
 //! that speak the protocol but run nothing. Ends with a check of the invariants.
 
 // Each test binary uses another part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
+
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -26,6 +29,8 @@ use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::work_request::{Completed, CreateWorkRequest, WorkRequest};
 use usine_server::{AppState, Config, Server};
 
+pub use words::Words;
+
 use crate::support::TestDatabase;
 
 /// Longest that anything may take in a test before it counts as not happening.
@@ -40,7 +45,8 @@ pub struct App {
     entropy: Arc<CountingEntropy>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
-    directory: TempDir,
+    http: reqwest::Client,
+    pub directory: TempDir,
 }
 
 /// When all tests begin.
@@ -51,6 +57,11 @@ pub fn noon() -> DateTime<Utc> {
 impl App {
     /// A server on this database.
     pub async fn start(database: &TestDatabase) -> Self {
+        Self::start_at(database, noon()).await
+    }
+
+    /// A server on this database whose clock shows this time.
+    pub async fn start_at(database: &TestDatabase, now: DateTime<Utc>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = Config {
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -59,11 +70,15 @@ impl App {
             upkeep_interval: 1,
             ..Config::default()
         };
-        let clock = Arc::new(ManualClock::at(noon()));
+        let clock = Arc::new(ManualClock::at(now));
         let entropy = Arc::new(CountingEntropy::default());
         let shutdown = CancellationToken::new();
         let (state, url, running) = launch(&config, &clock, &entropy, &shutdown).await;
-        Self { state, clock, url, config, entropy, shutdown, running, directory }
+        // Fails when another test has done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let redirect = reqwest::redirect::Policy::none();
+        let http = reqwest::Client::builder().no_proxy().redirect(redirect).build().unwrap();
+        Self { state, clock, url, config, entropy, shutdown, running, http, directory }
     }
 
     /// Stops the server and starts another one on the same database, directories and port.
@@ -94,31 +109,73 @@ impl App {
         Client::new(options).unwrap()
     }
 
+    /// A plain request, whose answer is looked at as it is.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let address = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.url) };
+        self.http.request(method, address)
+    }
+
+    /// A plain GET.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// A plain POST of JSON.
+    pub fn post(&self, path: &str, body: impl serde::Serialize) -> RequestBuilder {
+        self.request(Method::POST, path).json(&body)
+    }
+
     /// A client of a new user.
     pub async fn user(&self, name: &str) -> Client {
+        self.client(Some(&self.user_key(name).await))
+    }
+
+    /// The key of a new user's token.
+    pub async fn user_key(&self, name: &str) -> String {
         let database = &self.state.database;
         let mail = format!("{name}@example.org");
         let (user, _) = UserManager(database).create(name, &mail, &*self.entropy, self.clock.now()).await.unwrap();
         let spec = TokenSpec { enabled: true, ..TokenSpec::of_user(user.id) };
         let token = TokenManager(database).create(spec, &*self.entropy, self.clock.now()).await.unwrap();
-        self.client(Some(token.key.reveal()))
+        token.key.reveal().to_owned()
+    }
+
+    /// A token that belongs to nobody yet: its key.
+    pub fn new_key(&self) -> String {
+        TokenKey::generate(&*self.entropy).reveal().to_owned()
+    }
+
+    /// The row of a worker.
+    pub async fn worker_row(&self, name: &str) -> usine_db::Worker {
+        WorkerManager(&self.state.database).get_worker_or_none(name).await.unwrap().unwrap()
+    }
+
+    /// An administrator says something of a worker.
+    pub async fn administer(&self, name: &str, metadata: Value) {
+        let mut row = self.worker_row(name).await;
+        let metadata = metadata.as_object().unwrap().clone();
+        row.set_static_metadata(&self.state.database, metadata, self.clock.now()).await.unwrap();
+    }
+
+    /// A new worker without a machine, and the activation token for one: its key.
+    pub async fn activation(&self, name: &str, worker_type: WorkerType) -> String {
+        let workers = WorkerManager(&self.state.database);
+        let made = workers.create_with_activation(name, worker_type, &*self.entropy, self.clock.now()).await.unwrap();
+        made.1.key.reveal().to_owned()
     }
 
     /// A connected worker of this name, with these tags besides its type.
     pub async fn worker(&self, name: &str, tags: &[&str]) -> FakeWorker {
-        let (_, activation) = WorkerManager(&self.state.database)
-            .create_with_activation(name, WorkerType::External, &*self.entropy, self.clock.now())
-            .await
-            .unwrap();
-        let key = TokenKey::generate(&*self.entropy);
+        let activation = self.activation(name, WorkerType::External).await;
+        let key = self.new_key();
         let register = usine_protocol::worker::Register {
-            token: key.reveal().to_owned(),
+            token: key.clone(),
             fqdn: name.to_owned(),
             worker_type: WorkerType::External,
         };
-        self.client(Some(activation.key.reveal())).register(&register).await.unwrap();
-        let client = self.client(Some(key.reveal()));
-        let mut worker = FakeWorker { name: name.to_owned(), tags: json!(tags), client, channel: None };
+        self.client(Some(&activation)).register(&register).await.unwrap();
+        let client = self.client(Some(&key));
+        let mut worker = FakeWorker { name: name.to_owned(), key, tags: json!(tags), client, channel: None };
         worker.connect().await;
         worker
     }
@@ -144,6 +201,17 @@ impl App {
     }
 }
 
+/// Waits until something is so.
+pub async fn eventually(mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..400 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(SOON / 400).await;
+    }
+    panic!("it did not become so within {SOON:?}");
+}
+
 async fn launch(
     config: &Config,
     clock: &Arc<ManualClock>,
@@ -159,6 +227,7 @@ async fn launch(
 /// A worker that speaks the protocol.
 pub struct FakeWorker {
     pub name: String,
+    pub key: String,
     pub client: Client,
     tags: Value,
     channel: Option<Channel<ServerMessage>>,
@@ -240,26 +309,26 @@ impl FakeWorker {
     }
 }
 
-/// Makes two tests of each story: on SQLite and on PostgreSQL.
+/// Makes two tests of each story: on SQLite and on PostgreSQL. The story gets a server, an [`App`] or made from one.
 macro_rules! stories {
-    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: App) $body:block)+) => {
+    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: $server:ty) $body:block)+) => {
         $(mod $name {
             use super::*;
 
             $(#[$attribute])*
-            async fn story(#[allow(unused_mut)] mut $app: App) $body
+            async fn story(#[allow(unused_mut)] mut $app: $server) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 let database = crate::support::TestDatabase::sqlite().await;
-                story(App::start(&database).await).await;
+                story(<$server>::start(&database).await).await;
                 database.remove().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 let database = crate::support::TestDatabase::postgres().await;
-                story(App::start(&database).await).await;
+                story(<$server>::start(&database).await).await;
                 database.remove().await;
             }
         })+

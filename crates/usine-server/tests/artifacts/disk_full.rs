@@ -7,7 +7,8 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::support::{TestServer, Words};
+use crate::server::{TestServer, Words};
+use crate::support::TestDatabase;
 
 /// Set in the limited process.
 const INSIDE: &str = "USINE_SERVER_TEST_LIMITED";
@@ -36,7 +37,9 @@ async fn an_upload_goes_on_when_there_is_room_again() {
 async fn upload_to_a_full_disk() {
     let limit = getrlimit(Resource::Fsize);
     let room = usize::try_from(limit.current.expect("the test runs under a limit")).unwrap();
-    let server = TestServer::start().await;
+    // On SQLite: a cluster of PostgreSQL that this process starts would be under the limit as well.
+    let database = TestDatabase::sqlite().await;
+    let server = TestServer::start(&database).await;
     let content: Vec<u8> = (0..room + 1_000_000).map(|n| (n % 251) as u8).collect();
     let size = content.len();
     let made = server.artifact(&[("large", &content)]).await;
@@ -55,4 +58,5 @@ async fn upload_to_a_full_disk() {
     put(room).sent(201).await;
     assert!(std::fs::read(server.stored(&content)).unwrap() == content);
     server.stop().await;
+    database.remove().await;
 }
