@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde_json::Value;
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::problem::Problem;
 
@@ -88,6 +89,12 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Failed { message: message.into(), code: Code::Usage }.into()
 }
 
+/// What a server says to a token that it does not know, as if none had been sent.
+const NOBODY: &str = "Authentication credentials were not provided.";
+
+const NOBODY_HINT: &str = "The server does not take the configured token: it is unknown, disabled or expired. `usine doctor` tells which \
+     configuration is used; an administrator gets another token with `usine admin token create USER`.";
+
 /// Prints an error and says how to exit. What the server says goes to standard output, in the format asked for, as
 /// Debian's client does; everything else to standard error.
 pub fn report(error: &anyhow::Error, format: Format) -> Code {
@@ -95,9 +102,12 @@ pub fn report(error: &anyhow::Error, format: Format) -> Code {
         // Whoever read our output has seen enough.
         return Code::Success;
     }
-    if let Some(usine_client::Error::Problem { problem, .. }) = error.downcast_ref() {
+    if let Some(usine_client::Error::Problem { status, problem, .. }) = error.downcast_ref() {
         // Nothing can be done if this cannot be printed either.
-        let _ = print_problem(problem, format);
+        let _ = print_problem(*status, problem, format);
+        if problem.detail.as_ref().is_some_and(|detail| detail == NOBODY) {
+            eprintln!("{NOBODY_HINT}");
+        }
         return Code::Failure;
     }
     let code = error.downcast_ref::<Failed>().map_or(Code::Failure, |failed| failed.code);
@@ -121,17 +131,23 @@ pub fn text_of(error: &anyhow::Error) -> String {
     text
 }
 
-fn print_problem(problem: &Problem, format: Format) -> io::Result<()> {
+fn print_problem(status: u16, problem: &Problem, format: Format) -> io::Result<()> {
     let ui = Ui::new(format);
     if format == Format::Human {
-        ui.line(&format!("Error: {}", problem.title))?;
         match &problem.detail {
-            Some(serde_json::Value::String(text)) => ui.line(text)?,
-            Some(other) => ui.line(&pretty(other))?,
-            None => {}
+            // A title that says nothing need not be read.
+            Some(Value::String(text)) if problem.title == "Error" => ui.line(&format!("Error ({status}): {text}"))?,
+            detail => {
+                ui.line(&format!("Error ({status}): {}", problem.title))?;
+                match detail {
+                    Some(Value::String(text)) => ui.line(text)?,
+                    Some(other) => ui.line(&pretty(other))?,
+                    None => {}
+                }
+            }
         }
         if let Some(errors) = &problem.validation_errors {
-            ui.line(&pretty(&serde_json::Value::Object(errors.clone())))?;
+            ui.line(&pretty(&Value::Object(errors.clone())))?;
         }
         Ok(())
     } else {
@@ -139,7 +155,7 @@ fn print_problem(problem: &Problem, format: Format) -> io::Result<()> {
     }
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 

@@ -2,10 +2,13 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::Context;
 use chrono::{DateTime, NaiveDate, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
+use strum::IntoEnumIterator;
 
 use crate::exit::{failure, usage};
 
@@ -81,7 +84,11 @@ fn parse_mapping(text: &str) -> anyhow::Result<Map<String, Value>> {
 
 /// One YAML document.
 pub fn parse_yaml(text: &str) -> anyhow::Result<Value> {
-    serde_saphyr::from_str(text).map_err(|error| failure(format!("Error parsing YAML: {error}\nFix the YAML data")))
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        let error = error.strip_prefix("error: ").unwrap_or(&error);
+        failure(format!("Error parsing YAML: {error}\nFix the YAML data"))
+    })
 }
 
 /// The name that Debian's client, and every script that reads its messages, has for a type.
@@ -95,6 +102,20 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "list",
         Value::Object(_) => "dict",
     }
+}
+
+/// Reads one of the values of an enumeration; anything else is a usage error that names them all.
+pub fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: IntoEnumIterator
+        + Into<&'static str>
+        + FromStr<Err: std::error::Error + Send + Sync>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    PossibleValuesParser::new(T::iter().map(Into::<&'static str>::into)).try_map(|name| name.parse::<T>())
 }
 
 /// An ISO 8601 date or date and time on the command line; without zone it is UTC, a date is its first moment.

@@ -157,7 +157,7 @@ fn from_tungstenite(url: &str, error: tungstenite::Error) -> Error {
         tungstenite::Error::Http(response) => {
             let (status, url) = (response.status().as_u16(), url.to_owned());
             match status {
-                404 => Error::NotFound { url },
+                404 => Error::NotFound { url, body: String::new() },
                 _ => Error::UnexpectedStatus { status, url, retry_after: None },
             }
         }

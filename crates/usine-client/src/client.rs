@@ -303,7 +303,7 @@ impl Client {
         }
         let url_text = url.to_string();
         Err(match status {
-            StatusCode::NOT_FOUND => Error::NotFound { url: url_text },
+            StatusCode::NOT_FOUND => Error::NotFound { url: url_text, body: plain_text(url, response).await },
             StatusCode::FORBIDDEN => {
                 let token = self.token.as_ref().and_then(|token| token.to_str().ok()).map(hash_of);
                 Error::Forbidden { url: url_text, token, body: plain_text(url, response).await }

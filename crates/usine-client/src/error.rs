@@ -22,10 +22,12 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 404 without a problem body.
-    #[error("Not found ({url})")]
+    #[error("Not found ({url}){}", if body.is_empty() { String::new() } else { format!(" (server: {body})") })]
     NotFound {
         /// What was asked for.
         url: String,
+        /// The beginning of the answer, if it is plain text.
+        body: String,
     },
     /// 403 without a problem body. The token itself is not shown, unlike in the original: this text ends in logs.
     #[error("Server rejected connection: HTTP 403. {}", forbidden(token, body))]

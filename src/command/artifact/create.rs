@@ -22,7 +22,7 @@ use crate::progress::Progress;
 Example: usine artifact create debusine:test --upload notes.txt results/*.log")]
 pub struct Args {
     /// Category of the artifact
-    #[arg(value_parser = super::category())]
+    #[arg(value_parser = input::one_of::<ArtifactCategory>())]
     category: ArtifactCategory,
     /// Workspace to create it in [default: the configuration file's default-workspace, else the server's]
     #[arg(long, short, value_name = "NAME")]
@@ -64,6 +64,9 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
         expire_at: args.expire_at.map(|at| json!(usine_protocol::time::to_text(&at))),
     };
     let created = client.create_artifact(&new).await?;
+    if args.expire_at.is_some_and(|at| created.expire_at != Some(at)) {
+        tracing::warn!("the server does not follow --expire-at: artifacts expire as their workspace says");
+    }
     let url = client.api_url().join(&created.url).map_or_else(|_| created.url.clone(), String::from);
     ui.after_stdin(from_stdin)?;
     ui.data(&json!({

@@ -6,13 +6,12 @@ mod import;
 mod view;
 
 use clap::Subcommand;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use strum::IntoEnumIterator;
 use usine_client::ArtifactFilter;
 use usine_model::artifact::ArtifactCategory;
 
 use crate::connection::{Connected, Connection};
 use crate::exit::Code;
+use crate::input::one_of;
 use crate::output::{OutputArgs, Ui};
 
 /// Arguments.
@@ -52,7 +51,7 @@ enum Commands {
         #[arg(long, default_value_t = 20)]
         limit: usize,
         /// Only of this category
-        #[arg(long, value_parser = category())]
+        #[arg(long, value_parser = one_of::<ArtifactCategory>())]
         category: Option<ArtifactCategory>,
         /// Only those that this work request has made
         #[arg(long, value_name = "ID")]
@@ -84,10 +83,4 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
         Commands::Download(args) => download::run(&client, args).await?,
     }
     Ok(Code::Success)
-}
-
-/// Reads a category; anything else is a usage error that names them all.
-fn category() -> impl TypedValueParser<Value = ArtifactCategory> {
-    let names = ArtifactCategory::iter().map(|category| -> &'static str { category.into() });
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<ArtifactCategory>())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use usine_client::Client;
 use usine_client::channel::{Channel, Received};
 use usine_model::work_request::Statuses;
@@ -29,7 +29,17 @@ pub async fn wait(client: &Client, id: i64, timeout: Option<Duration>) -> anyhow
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut waiter = Waiter::new(client, id).await?;
     let work_request = loop {
-        let work_request = waiter.look().await?;
+        let work_request = match deadline {
+            // A server that is away is waited for, but not for longer than was asked.
+            Some(deadline) if waiter.seen => match timeout_at(deadline, waiter.look()).await {
+                Ok(looked) => looked?,
+                Err(_) => {
+                    eprintln!("work request {}: no answer from the server when time ran out", waiter.id);
+                    return Ok(Code::NotEnded);
+                }
+            },
+            _ => waiter.look().await?,
+        };
         if work_request.status.is_terminal() {
             break work_request;
         }

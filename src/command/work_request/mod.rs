@@ -15,6 +15,7 @@ use usine_protocol::work_request::UpdateWorkRequest;
 
 use crate::connection::{Connected, Connection};
 use crate::exit::{Code, failure};
+use crate::input::one_of;
 use crate::output::{OutputArgs, Ui};
 
 /// Arguments.
@@ -42,11 +43,11 @@ enum Commands {
         /// List this many at most
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// Only in this status: blocked, pending, running, completed or aborted
-        #[arg(long)]
+        /// Only in this status
+        #[arg(long, value_parser = one_of::<Statuses>())]
         status: Option<Statuses>,
-        /// Only of this type: Worker, Server, Internal, Workflow, Signing or Wait
-        #[arg(long)]
+        /// Only of this type
+        #[arg(long, value_parser = one_of::<TaskType>())]
         task_type: Option<TaskType>,
         /// Accepted for debusine's sake; the list is of the whole scope
         #[arg(long, short, value_name = "NAME", hide = true)]
