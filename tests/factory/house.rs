@@ -19,8 +19,8 @@ const BUILD: Duration = Duration::from_secs(900);
 /// A factory under one directory.
 pub struct House {
     directory: TempDir,
-    server: Option<Child>,
-    worker: Option<Child>,
+    pub server: Option<Child>,
+    pub worker: Option<Child>,
     port: u16,
 }
 
@@ -63,11 +63,11 @@ impl House {
         self.directory.path()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) {
+    pub fn write(&self, name: &str, text: &str, mode: u32) {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
@@ -114,7 +114,7 @@ impl House {
         self.client_with(arguments, "")
     }
 
-    fn client_with(&self, arguments: &[&str], stdin: &str) -> String {
+    pub fn client_with(&self, arguments: &[&str], stdin: &str) -> String {
         let config = self.path().join("client.ini");
         let mut all = vec!["--config-file", config.to_str().unwrap()];
         all.extend(arguments);
@@ -129,6 +129,13 @@ impl House {
     }
 
     fn run(&self, arguments: &[&str], stdin: &str) -> String {
+        let (code, stdout, stderr) = self.outcome(arguments, stdin);
+        assert_eq!(code, Some(0), "{arguments:?}:\n{stdout}{stderr}");
+        stdout
+    }
+
+    /// Runs the program to its end: exit code (none if a signal ended it), standard output, standard error.
+    pub fn outcome(&self, arguments: &[&str], stdin: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new(USINE);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.env("HOME", self.path()).spawn().unwrap();
@@ -136,14 +143,7 @@ impl House {
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}\n{}{}",
-            output.status,
-            text(&output.stdout),
-            text(&output.stderr)
-        );
-        text(&output.stdout)
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     /// Submits a work request.
@@ -157,7 +157,7 @@ impl House {
         self.show(id)["status"].as_str().unwrap().to_owned()
     }
 
-    fn show(&self, id: i64) -> Value {
+    pub fn show(&self, id: i64) -> Value {
         self.json(&["work-request", "show", &id.to_string()])
     }
 
@@ -214,7 +214,7 @@ impl House {
         self.admin(&["check"]);
     }
 
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let read = |name| std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
         format!("--- server\n{}--- worker\n{}", read("server.log"), read("worker.log"))
     }
@@ -248,7 +248,8 @@ fn start(arguments: &[&str], ready: &str, directory: &Path, log: &str) -> Child 
             return child;
         }
     }
-    panic!("{arguments:?} ended:\n{said}");
+    let status = child.wait().unwrap();
+    panic!("{arguments:?} ended, {status}:\n{said}");
 }
 
 /// `kill -9`.
