@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
 use futures::StreamExt;
@@ -60,11 +60,12 @@ fn work_request(id: i64) -> Value {
 async fn answers_are_judged_in_the_order_of_the_protocol() {
     let router = Router::new()
         .route("/api/1.0/work-request/1/", get(async || problem(200, Problem::new("No").detail("even with 200"))))
-        .route("/api/1.0/work-request/2/", get(async || (StatusCode::NOT_FOUND, "<html>")))
+        .route("/api/1.0/work-request/2/", get(async || (StatusCode::NOT_FOUND, Html("<html>"))))
         .route("/api/1.0/work-request/3/", get(async || (StatusCode::FORBIDDEN, "work request is not running")))
         .route("/api/1.0/work-request/4/", get(async || StatusCode::IM_A_TEAPOT))
         .route("/api/1.0/work-request/5/", get(async || Json(json!({"id": 5}))))
-        .route("/api/1.0/work-request/6/", get(async || Json(work_request(6))));
+        .route("/api/1.0/work-request/6/", get(async || Json(work_request(6))))
+        .route("/api/1.0/work-request/7/", get(async || (StatusCode::NOT_FOUND, "Scope \"x\" not found")));
     let api_url = serve(router).await;
     let client = client(&api_url);
     assert!(
@@ -72,6 +73,8 @@ async fn answers_are_judged_in_the_order_of_the_protocol() {
     );
     let error = client.work_request(2).await.unwrap_err();
     assert_eq!(error.to_string(), format!("Not found ({api_url}/1.0/work-request/2/)"));
+    let error = client.work_request(7).await.unwrap_err();
+    assert!(error.to_string().ends_with("/7/) (server: Scope \"x\" not found)"), "{error}");
     let error = client.work_request(3).await.unwrap_err();
     assert!(error.is_refusal() && !error.is_transient());
     assert!(
