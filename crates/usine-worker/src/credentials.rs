@@ -16,6 +16,9 @@ use crate::{Config, WorkerError};
 /// The worker's key; written by [`register`].
 const TOKEN: &str = "token";
 
+/// The worker's key while it is not known whether the server has it.
+const NEW_TOKEN: &str = "token.new";
+
 /// A key that enables a new worker at once; put there by an administrator, never changed.
 const ACTIVATION_TOKEN: &str = "activation-token";
 
@@ -28,18 +31,29 @@ pub fn token(config: &Config) -> Result<Option<String>, WorkerError> {
 }
 
 /// Registers this machine and keeps its new token; without an activation token an administrator must enable it.
+///
+/// The key is on disk before the server hears it: if the answer is lost, the next start registers with the same key, which
+/// the server takes as the same registration.
 pub async fn register(config: &Config, fqdn: &str, entropy: &dyn Entropy) -> Result<String, WorkerError> {
     let activation = read_secret(&config.directory.join(ACTIVATION_TOKEN))?;
     let client =
         Client::new(Options { token: activation, timeouts: config.http_timeout, ..Options::new(&config.api_url) })?;
-    let key = TokenKey::generate(entropy);
+    let (new, kept) = (config.directory.join(NEW_TOKEN), config.directory.join(TOKEN));
+    let key = match read_secret(&new)?.and_then(|text| text.parse().ok()) {
+        Some(key) => key,
+        None => {
+            let key = TokenKey::generate(entropy);
+            write_secret(&new, key.reveal())?;
+            key
+        }
+    };
     let worker = Register {
         token: key.reveal().to_owned(),
         fqdn: fqdn.chars().take(MAX_FQDN).collect(),
         worker_type: WorkerType::External,
     };
     client.register(&worker).await.map_err(WorkerError::Registration)?;
-    write_secret(&config.directory.join(TOKEN), key.reveal())?;
+    fs::rename(&new, &kept).map_err(WorkerError::io(&kept))?;
     tracing::info!(fqdn, token_hash = %key.hash(), "registered; the worker runs tasks once it is enabled");
     Ok(worker.token)
 }

@@ -2,17 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use usine_client::{Client, NextWork, Options};
 use usine_model::clock::Clock;
 use usine_model::entropy::Entropy;
-use usine_protocol::work_request::WorkRequest;
+use usine_model::output_data::OutputData;
+use usine_model::work_request::Results;
+use usine_protocol::work_request::{Completed, WorkRequest};
 use usine_tasks::Identity;
 
 use crate::cache::{Cache, CacheError};
 use crate::delivery::{Circumstances, Delivered, deliver};
+use crate::lock::Lock;
 use crate::log_queue::LogQueue;
 use crate::spool::{Entry, Spool, SpoolError};
 use crate::{Config, Runner, Tempo, WorkerError, credentials, identity, job, session, workdir};
@@ -56,10 +60,15 @@ pub(crate) struct Worker {
     /// Whether the server takes us at present.
     pub accepted: AtomicBool,
     current: Mutex<Option<(i64, CancellationToken)>>,
+    _lock: Lock,
 }
 
 /// Removes what earlier runs left in the working directory, and says how much that was. Blocks.
+///
+/// # Errors
+/// If a worker uses the state directory at present, or something cannot be removed.
 pub fn clean(config: &Config) -> Result<usize, WorkerError> {
+    let _lock = Lock::take(&config.state_directory)?;
     workdir::clean(&config.working_directory)
 }
 
@@ -80,11 +89,11 @@ pub async fn run(config: Config, ground: Ground, stop: Stop) -> Result<(), Worke
 
 async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, WorkerError> {
     let identity = identity::for_tasks(&config.user)?;
-    let removed = clean(&config)?;
+    let lock = Lock::take(&config.state_directory)?;
+    let removed = workdir::clean(&config.working_directory)?;
     if removed > 0 {
         tracing::info!(removed, "removed directories of earlier runs");
     }
-    workdir::make_reachable(&config.state_directory)?;
     let spool = Spool::open(config.state_directory.join("spool")).map_err(spool_error)?;
     let cache = Cache::open(config.state_directory.join("cache"), config.cache_size).map_err(|error| match error {
         CacheError::Io { path, source } => WorkerError::Io { path, source },
@@ -109,6 +118,7 @@ async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, Wo
         online: Arc::default(),
         accepted: AtomicBool::new(false),
         current: Mutex::default(),
+        _lock: lock,
     })
 }
 
@@ -128,8 +138,9 @@ async fn work(worker: &Arc<Worker>) {
     for entry in leftovers {
         tracing::info!(work_request = entry.manifest.work_request, "delivering what an earlier run made");
         let not_ours = worker.begin(entry.manifest.work_request);
-        deliver_entry(worker, entry, not_ours).await;
+        deliver_entry(worker, entry, true, not_ours).await;
     }
+    let mut back_off = worker.ground.tempo.back_off();
     while !worker.is_stopping() {
         tokio::select! {
             () = worker.wake.notified() => {}
@@ -142,7 +153,12 @@ async fn work(worker: &Arc<Worker>) {
             () = worker.stop.abort.cancelled() => return,
         }
         while let Some(work_request) = next(worker).await {
-            one(worker, work_request).await;
+            if one(worker, work_request).await {
+                back_off = worker.ground.tempo.back_off();
+            } else {
+                // What is wrong here is wrong for the next one, too; the server aborts what is handed out in vain.
+                pause(worker, back_off.wait(None)).await;
+            }
             if worker.is_stopping() {
                 return;
             }
@@ -173,39 +189,73 @@ async fn next(worker: &Arc<Worker>) -> Option<WorkRequest> {
                 return None;
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = worker.stop.drain.cancelled() => return None,
-            () = worker.stop.abort.cancelled() => return None,
+        pause(worker, wait).await;
+        if worker.is_stopping() {
+            return None;
         }
     }
 }
 
-async fn one(worker: &Arc<Worker>, work_request: WorkRequest) {
+/// Waits, unless asked to stop.
+async fn pause(worker: &Worker, wait: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = worker.stop.drain.cancelled() => {}
+        () = worker.stop.abort.cancelled() => {}
+    }
+}
+
+/// Runs and delivers one. False: this machine could not run it, whatever it is.
+async fn one(worker: &Arc<Worker>, work_request: WorkRequest) -> bool {
     let id = work_request.id;
     let cancel = worker.begin(id);
     let stopped = worker.stop.abort.clone();
     let stopping = cancel.clone();
+    let (token, scope) = (work_request.token.clone(), work_request.scope.clone());
     let run = async {
         match job::run(worker, work_request, &cancel).await {
-            Ok(Some(entry)) => deliver_entry(worker, entry, cancel.clone()).await,
+            Ok(Some(entry)) => deliver_entry(worker, entry, false, cancel.clone()).await,
             Ok(None) => {}
-            Err(error) => tracing::error!(work_request = id, %error, "cannot be run"),
+            Err(error) => {
+                tracing::error!(work_request = id, %error, "cannot be run");
+                if let Some(token) = token {
+                    tokio::select! {
+                        () = report_failure(worker, id, &token, &scope, &error) => {}
+                        () = cancel.cancelled() => {}
+                    }
+                }
+                return false;
+            }
         }
+        true
     };
     let watch = async {
         stopped.cancelled().await;
         stopping.cancel();
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = run => {}
+    let done = tokio::select! {
+        done = run => done,
         () = watch => unreachable!("the watch has no end"),
-    }
+    };
     worker.end();
+    done
 }
 
-async fn deliver_entry(worker: &Arc<Worker>, entry: Entry, not_ours: CancellationToken) {
+/// Reports, past the spool, what kept a work request from being run or its outcome from being kept.
+async fn report_failure(worker: &Worker, id: i64, token: &str, scope: &str, error: &WorkerError) {
+    let output_data = OutputData::error("setup-failed", format!("The worker cannot run it: {error}"));
+    let completed = Completed { result: Results::Error, output_data };
+    let reported = match worker.client.acting_as(Some(token), Some(scope)) {
+        Ok(client) => client.complete(id, &completed).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = reported {
+        tracing::error!(work_request = id, %error, "and that cannot be reported");
+    }
+}
+
+async fn deliver_entry(worker: &Arc<Worker>, entry: Entry, resumed: bool, not_ours: CancellationToken) {
     let id = entry.manifest.work_request;
     let around = Circumstances {
         tempo: worker.ground.tempo,
@@ -214,7 +264,7 @@ async fn deliver_entry(worker: &Arc<Worker>, entry: Entry, not_ours: Cancellatio
         not_ours,
         online: worker.online.clone(),
     };
-    match deliver(&worker.client, entry, &around).await {
+    match deliver(&worker.client, entry, resumed, &around).await {
         Ok(Delivered::Done) => tracing::info!(work_request = id, "delivered"),
         Ok(Delivered::Refused) => {}
         Ok(Delivered::Interrupted) => tracing::info!(work_request = id, "not delivered yet; the next start goes on"),

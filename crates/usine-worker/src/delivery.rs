@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use usine_client::{Client, Error, content_type};
+use usine_client::{ArtifactFilter, Client, Error, content_type};
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
-use usine_protocol::artifact::{Checksums, CreateArtifact, CreateRelation, NewFile};
+use usine_protocol::artifact::{Artifact, Checksums, CreateArtifact, CreateRelation, NewFile};
 use usine_protocol::work_request::Completed;
 
 use crate::spool::{End, Entry, SpoolError, SpooledArtifact};
-use crate::{Tempo, WorkerError};
+use crate::{Tempo, WorkerError, ownership};
+
+/// Most artifacts of a work request that are looked through for one whose creation was not heard of.
+const MAX_LISTED: usize = 1000;
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +45,20 @@ pub(crate) struct Circumstances {
 enum StepError {
     #[error(transparent)]
     Client(#[from] Error),
+    #[error(transparent)]
+    NotOurs(Error),
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]
     Inconsistent(String),
 }
 
-/// Delivers an entry. What fails for good (not: for now) is reported as the work request's error.
+/// Delivers an entry. What fails for good (not: for now) is reported as the work request's error. `resumed`: an earlier
+/// run may have delivered some of it.
 pub(crate) async fn deliver(
     client: &Client,
     mut entry: Entry,
+    resumed: bool,
     around: &Circumstances,
 ) -> Result<Delivered, WorkerError> {
     let id = entry.manifest.work_request;
@@ -61,6 +68,7 @@ pub(crate) async fn deliver(
         .map_err(|error| failed(error.to_string()))?;
     let mut back_off = around.tempo.back_off();
     let mut given_up = false;
+    let mut again = resumed;
     loop {
         let step = tokio::select! {
             biased;
@@ -69,7 +77,7 @@ pub(crate) async fn deliver(
                 entry.remove().map_err(|error| failed(error.to_string()))?;
                 return Ok(Delivered::Refused);
             }
-            step = deliver_steps(&client, &mut entry) => step,
+            step = attempt(&client, &mut entry, again) => step,
         };
         let error = match step {
             Ok(()) => {
@@ -78,8 +86,10 @@ pub(crate) async fn deliver(
             }
             Err(error) => error,
         };
+        again = true;
         match &error {
-            StepError::Client(client_error) if client_error.is_transient() => {
+            // A refusal that does not come from the server itself passes like its absence.
+            StepError::Client(client_error) if client_error.is_transient() || client_error.is_refusal() => {
                 if around.hurry.is_cancelled() {
                     return Ok(Delivered::Interrupted);
                 }
@@ -93,7 +103,7 @@ pub(crate) async fn deliver(
                     () = around.not_ours.cancelled() => {}
                 }
             }
-            StepError::Client(client_error) if client_error.is_refusal() => {
+            StepError::NotOurs(_) => {
                 tracing::warn!(work_request = id, %error, "the work request is no longer ours; its outcome is dropped");
                 entry.remove().map_err(|error| failed(error.to_string()))?;
                 return Ok(Delivered::Refused);
@@ -127,10 +137,22 @@ fn give_up(entry: &mut Entry, error: &StepError) {
     };
 }
 
-async fn deliver_steps(client: &Client, entry: &mut Entry) -> Result<(), StepError> {
+/// Goes on where the last attempt ended, and tells a work request that is no longer ours from other refusals.
+async fn attempt(client: &Client, entry: &mut Entry, again: bool) -> Result<(), StepError> {
+    match deliver_steps(client, entry, again).await {
+        Err(StepError::Client(error))
+            if ownership::is_lost_after(&error, client, entry.manifest.work_request).await =>
+        {
+            Err(StepError::NotOurs(error))
+        }
+        done => done,
+    }
+}
+
+async fn deliver_steps(client: &Client, entry: &mut Entry, again: bool) -> Result<(), StepError> {
     for index in 0..entry.manifest.artifacts.len() {
         if !entry.manifest.artifacts[index].complete {
-            deliver_artifact(client, entry, index).await?;
+            deliver_artifact(client, entry, index, again).await?;
         }
     }
     while let Some(relation) = entry.manifest.relations.get(entry.manifest.relations_done).copied() {
@@ -148,12 +170,16 @@ async fn deliver_steps(client: &Client, entry: &mut Entry) -> Result<(), StepErr
     Ok(())
 }
 
-async fn deliver_artifact(client: &Client, entry: &mut Entry, index: usize) -> Result<(), StepError> {
+async fn deliver_artifact(client: &Client, entry: &mut Entry, index: usize, again: bool) -> Result<(), StepError> {
     let artifact = &entry.manifest.artifacts[index];
     let (id, missing) = match artifact.id {
         Some(id) => (id, client.artifact_in(&entry.manifest.workspace, id).await?.files_to_upload),
         None => {
-            let created = client.create_artifact(&create(entry, artifact)?).await?;
+            let earlier = if again { made_earlier(client, entry, artifact).await? } else { None };
+            let created = match earlier {
+                Some(created) => created,
+                None => client.create_artifact(&create(entry, artifact)?).await?,
+            };
             entry.manifest.artifacts[index].id = Some(created.id);
             entry.save()?;
             (created.id, created.files_to_upload)
@@ -170,6 +196,33 @@ async fn deliver_artifact(client: &Client, entry: &mut Entry, index: usize) -> R
     entry.manifest.artifacts[index].complete = true;
     entry.save()?;
     Ok(())
+}
+
+/// The artifact, if an earlier attempt made it and did not hear of that.
+async fn made_earlier(client: &Client, entry: &Entry, wanted: &SpooledArtifact) -> Result<Option<Artifact>, Error> {
+    let filter = ArtifactFilter { work_request: Some(entry.manifest.work_request), ..ArtifactFilter::default() };
+    let listed = match client.artifacts(&filter, MAX_LISTED).await {
+        Ok(listed) => listed,
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => {
+            // A server without usine's own API.
+            tracing::debug!(%error, "the artifacts of the work request cannot be listed");
+            return Ok(None);
+        }
+    };
+    let is_known = |id| entry.manifest.artifacts.iter().any(|artifact| artifact.id == Some(id));
+    Ok(listed.into_iter().find(|made| !is_known(made.id) && is_same(made, wanted)))
+}
+
+fn is_same(made: &Artifact, wanted: &SpooledArtifact) -> bool {
+    made.category == wanted.category
+        && made.data == wanted.data
+        && made.files.len() == wanted.files.len()
+        && wanted.files.iter().all(|(path, file)| {
+            made.files
+                .get(path.as_str())
+                .is_some_and(|made| made.size == file.size && made.checksums.sha256 == file.sha256)
+        })
 }
 
 fn create(entry: &Entry, artifact: &SpooledArtifact) -> Result<CreateArtifact, StepError> {

@@ -39,6 +39,9 @@ pub enum WorkerError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process has the state directory.
+    #[error("another worker uses {}: stop it, or give this one a state directory of its own", .0.display())]
+    InUse(PathBuf),
     /// A file or directory of the worker's own.
     #[error("cannot use {}: {source}", path.display())]
     Io {

@@ -17,6 +17,7 @@ use usine_tasks::{ArtifactInfo, FileInfo, Host, HostError, LogStream};
 
 use crate::cache::{Cache, CacheError, Cached};
 use crate::log_queue::LogQueue;
+use crate::ownership;
 use crate::tempo::Tempo;
 
 /// The host of one run.
@@ -144,11 +145,7 @@ impl WorkerHost {
 
     /// Cancels the run if the server no longer takes its token.
     pub async fn ask_whether_ours(&self) {
-        let ours = match self.client.whoami().await {
-            Ok(whoami) => whoami.auth || whoami.work_request == Some(self.work_request),
-            Err(error) => !error.is_refusal(),
-        };
-        if !ours && !self.cancel.is_cancelled() {
+        if ownership::is_lost(&self.client, self.work_request).await && !self.cancel.is_cancelled() {
             tracing::warn!(work_request = self.work_request, "the work request is no longer ours: stopping it");
             self.cancel.cancel();
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 use usine_model::clock::ManualClock;
-use usine_model::entropy::CountingEntropy;
+use usine_model::entropy::{CountingEntropy, Entropy};
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 use usine_protocol::content_range::{ContentRange, received};
@@ -43,6 +43,8 @@ struct Office {
     disabled: AtomicBool,
     /// The work-request token is no longer taken.
     refuses: AtomicBool,
+    /// It is not usine: artifacts cannot be listed.
+    lists_nothing: AtomicBool,
     /// Calls that change something, counted.
     steps: AtomicUsize,
     /// What to do at which step.
@@ -58,6 +60,8 @@ enum Trap {
     HangAfter,
     /// 502 and do nothing, as often as this.
     Fail(usize),
+    /// 403 with a page of a proxy and do nothing, as often as this.
+    ErrorPage(usize),
     /// 400 and do nothing.
     Refuse,
 }
@@ -78,12 +82,19 @@ impl Office {
                 *times -= 1;
                 Some(Trap::Fail(*times))
             }
-            Some((at, trap)) if number == *at && !matches!(trap, Trap::Fail(_)) => Some(*trap),
+            Some((at, Trap::ErrorPage(times))) if number >= *at && *times > 0 => {
+                *times -= 1;
+                Some(Trap::ErrorPage(*times))
+            }
+            Some((at, trap)) if number == *at && !matches!(trap, Trap::Fail(_) | Trap::ErrorPage(_)) => Some(*trap),
             _ => None,
         };
         match trap {
             None => act(),
             Some(Trap::Fail(_)) => StatusCode::BAD_GATEWAY.into_response(),
+            Some(Trap::ErrorPage(_)) => {
+                (StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "text/html")], "<h1>Forbidden</h1>").into_response()
+            }
             Some(Trap::Refuse) => problem(400, "No"),
             Some(Trap::HangBefore) => std::future::pending().await,
             Some(Trap::HangAfter) => {
@@ -115,8 +126,10 @@ impl Office {
     fn artifact(&self, id: i64) -> Value {
         let missing = self.incomplete(id);
         let artifact = &self.artifacts.lock().unwrap()[id as usize - 1];
+        let mut files = artifact["files"].clone();
+        files.as_object_mut().unwrap().values_mut().for_each(|file| file["url"] = json!("http://h/"));
         json!({"id": id, "workspace": "System", "category": artifact["category"], "created_at": "2026-03-01T10:20:30Z",
-            "data": {}, "download_tar_gz_url": "", "files_to_upload": missing, "files": {}})
+            "data": artifact["data"], "download_tar_gz_url": "", "files_to_upload": missing, "files": files})
     }
 }
 
@@ -164,6 +177,15 @@ async fn create(State(office): Shared, headers: HeaderMap, Json(body): Json<Valu
 
 async fn show(State(office): Shared, Path(id): Path<i64>) -> Json<Value> {
     Json(office.artifact(id))
+}
+
+async fn list(State(office): Shared, headers: HeaderMap, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    assert_eq!((&headers["token"], query["work_request"].as_str()), (&"wrt".parse().unwrap(), "7"));
+    if office.lists_nothing.load(Ordering::SeqCst) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let count = office.artifacts.lock().unwrap().len() as i64;
+    Json((1..=count).rev().map(|id| office.artifact(id)).collect::<Vec<_>>()).into_response()
 }
 
 async fn upload(
@@ -278,6 +300,7 @@ async fn open_office() -> (Arc<Office>, String) {
         .route("/api/1.0/whoami/", get(whoami))
         .route("/api/1.0/artifact/", post(create))
         .route("/api/1.0/artifact/System/{id}/", get(show))
+        .route("/api/usine/1.0/artifact/", get(list))
         .route("/api/1.0/artifact/{id}/files/{*path}", put(upload))
         .route("/api/1.0/artifact-relation/", post(relate))
         .route("/api/ws/1.0/worker/connect/", any(connect))
@@ -462,15 +485,33 @@ async fn registration_fails_with_a_reason() {
     assert!(error.to_string().starts_with("Could not register. Error connecting to debusine"), "{error}");
     assert_eq!(error.exit_code(), 3);
     assert!(!machine.config.directory.join("token").exists());
+
+    // The key of the first try is used again.
+    let new = machine.config.directory.join("token.new");
+    let key = std::fs::read_to_string(&new).unwrap();
+    let (office, api_url) = open_office().await;
+    let mut config = machine.config.clone();
+    config.api_url = api_url;
+    let (stop, entropy) = (Stop::default(), CountingEntropy::default());
+    assert_ne!(entropy.bytes32(), entropy.bytes32());
+    let ground = Ground { entropy: Arc::new(entropy), ..machine.ground() };
+    let running = tokio::spawn(usine_worker::run(config, ground, stop.clone()));
+    until("connected", || office.connections.load(Ordering::SeqCst) > 0).await;
+    stop.drain.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(office.registered.lock().unwrap()[0].1["token"], key.as_str());
+    assert_eq!(std::fs::read_to_string(machine.config.directory.join("token")).unwrap(), key);
+    assert!(!new.exists());
 }
 
 #[tokio::test]
 async fn a_crash_at_any_step_loses_and_repeats_nothing() {
     // 2 artifacts, 3 files of a probe and a piece each, 2 relations, 1 report.
     let steps = 2 + 3 * 2 + 2 + 1;
-    for trap in [Trap::HangBefore, Trap::HangAfter] {
+    for (trap, lists_nothing) in [(Trap::HangBefore, false), (Trap::HangAfter, false), (Trap::HangAfter, true)] {
         for at in 0..steps {
             let (office, api_url) = open_office().await;
+            office.lists_nothing.store(lists_nothing, Ordering::SeqCst);
             office.queue.lock().unwrap().push(7);
             office.set_trap(at, trap);
             let machine = Machine::new(&api_url, false);
@@ -484,11 +525,66 @@ async fn a_crash_at_any_step_loses_and_repeats_nothing() {
             until("completed", || office.completed.lock().unwrap().len() == 1 && machine.is_clean()).await;
             stop.drain.cancel();
             running.await.unwrap().unwrap();
-            // Where the answer to a creation (steps 0 and 3) was lost before it could be noted, one stays without files.
-            check_delivery(&office, usize::from(trap == Trap::HangAfter && [0, 3].contains(&at)));
+            // Where the answer to a creation (steps 0 and 3) was lost before it could be noted, and what was made cannot be
+            // asked for, one stays without files.
+            check_delivery(&office, usize::from(lists_nothing && [0, 3].contains(&at)));
             assert_eq!(machine.tasks.runs.load(Ordering::SeqCst), 1, "{trap:?} at {at}: the task runs once");
         }
     }
+}
+
+#[tokio::test]
+async fn an_error_page_costs_no_result() {
+    let (office, api_url) = open_office().await;
+    office.queue.lock().unwrap().push(7);
+    office.set_trap(3, Trap::ErrorPage(4));
+    let machine = Machine::new(&api_url, false);
+    let (stop, running) = machine.start();
+    until("completed", || office.completed.lock().unwrap().len() == 1).await;
+    stop.drain.cancel();
+    running.await.unwrap().unwrap();
+    check_delivery(&office, 0);
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_run_says_so_and_does_not_ask_for_the_next_at_once() {
+    let (office, api_url) = open_office().await;
+    let machine = Machine::new(&api_url, false);
+    let mut ground = machine.ground();
+    (ground.tempo.retry, ground.tempo.patience) = (Duration::from_secs(60), Duration::from_secs(60));
+    let stop = Stop::default();
+    let running = tokio::spawn(usine_worker::run(machine.config.clone(), ground, stop.clone()));
+    until("connected", || office.connections.load(Ordering::SeqCst) == 1).await;
+    let directory = &machine.config.working_directory;
+    std::fs::remove_dir(directory).unwrap();
+    std::fs::write(directory, "no directory").unwrap();
+    office.queue.lock().unwrap().extend([7, 7]);
+    until("reported", || office.completed.lock().unwrap().len() == 1).await;
+    // Longer than it takes to ask for work regularly.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(*office.queue.lock().unwrap(), [7]);
+    let (id, body) = office.completed.lock().unwrap()[0].clone();
+    let error = &body["output_data"]["errors"][0];
+    assert_eq!((id, &body["result"], &error["code"]), (7, &json!("error"), &json!("setup-failed")));
+    assert!(error["message"].as_str().unwrap().contains(directory.to_str().unwrap()), "{error}");
+    stop.drain.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_second_worker_leaves_the_first_alone() {
+    let (office, api_url) = open_office().await;
+    office.queue.lock().unwrap().push(7);
+    let machine = Machine::new(&api_url, true);
+    let (stop, running) = machine.start();
+    until("running", || machine.tasks.runs.load(Ordering::SeqCst) == 1).await;
+    let second = usine_worker::run(machine.config.clone(), machine.ground(), Stop::default()).await;
+    assert!(matches!(second, Err(WorkerError::InUse(_))));
+    assert!(matches!(usine_worker::clean(&machine.config), Err(WorkerError::InUse(_))));
+    assert!(!machine.is_clean(), "the first one's directory is still there");
+    stop.abort.cancel();
+    running.await.unwrap().unwrap();
+    assert!(machine.is_clean());
 }
 
 #[tokio::test]
