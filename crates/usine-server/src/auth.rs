@@ -122,10 +122,10 @@ impl FromRequestParts<AppState> for Requester {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
         let name = match parts.headers.get(SCOPE_HEADER) {
-            None => state.config.default_scope.as_str(),
-            Some(value) => value.to_str().map_err(|_| ApiError::not_found("Scope not found"))?,
+            None => state.config.default_scope.clone(),
+            Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         };
-        let scope = WorkspaceManager(&state.database).get_scope_or_none(name).await?;
+        let scope = WorkspaceManager(&state.database).get_scope_or_none(&name).await?;
         let scope = scope.ok_or_else(|| ApiError::Text(StatusCode::NOT_FOUND, format!("Scope {name:?} not found")))?;
         let identity = identify(state, presented_key(parts)).await?;
         Ok(Self { scope, identity })

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -115,6 +116,19 @@ impl From<usine_db::Error> for ApiError {
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
         Self::Internal(Box::new(error))
+    }
+}
+
+/// The body of a request. One that is too large, or breaks off, is answered as every other error.
+#[derive(Debug)]
+pub struct Payload(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Payload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|error| ApiError::new(error.status(), "Error").detail(error.body_text()))
     }
 }
 

@@ -4,7 +4,6 @@ mod duration;
 
 use std::collections::{BTreeMap, HashMap};
 
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -19,7 +18,7 @@ use usine_protocol::artifact::{Artifact, Checksums, CreateArtifact, File as Wire
 use crate::auth::{Identity, Requester};
 use crate::paths::{self, Base};
 use crate::permissions::{can_contribute, can_see, can_see_artifact, refused, visible_workspace};
-use crate::problem::{ApiError, ApiResult, json_body, parse_value};
+use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_value};
 use crate::state::AppState;
 
 /// Most bytes of a request that makes an artifact: some 50,000 files, or the data of the largest upload many times over.
@@ -47,7 +46,7 @@ async fn create(
     State(state): State<AppState>,
     requester: Requester,
     base: Base,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> ApiResult<(StatusCode, Json<Artifact>)> {
     if !matches!(requester.identity, Identity::WorkRequest(_)) {
         requester.user()?;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
@@ -15,7 +14,7 @@ use usine_protocol::artifact::{CreateRelation, Relation};
 use super::artifact::visible;
 use crate::auth::{Identity, Requester};
 use crate::permissions::{can_change_artifact, can_delete_relations, can_see_artifact, refused};
-use crate::problem::{ApiError, ApiResult, parse_body};
+use crate::problem::{ApiError, ApiResult, Payload, parse_body};
 use crate::state::AppState;
 
 /// The routes.
@@ -74,7 +73,7 @@ async fn visible_among(state: &AppState, requester: &Requester, ids: BTreeSet<i6
 async fn create(
     State(state): State<AppState>,
     requester: Requester,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> ApiResult<(StatusCode, Json<Relation>)> {
     if !matches!(requester.identity, Identity::WorkRequest(_)) {
         requester.user()?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -17,7 +17,7 @@ use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
 
 use super::work_request::{check_keys, submit, visible};
 use crate::auth::Requester;
-use crate::problem::{ApiError, ApiResult, json_body, parse_value};
+use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_value};
 use crate::scheduler::reason;
 use crate::state::AppState;
 
@@ -32,7 +32,11 @@ pub fn router() -> Router<AppState> {
 }
 
 /// Submits a work request with limits on its run.
-async fn create(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<Json<WorkRequest>> {
+async fn create(
+    State(state): State<AppState>,
+    requester: Requester,
+    Payload(body): Payload,
+) -> ApiResult<Json<WorkRequest>> {
     let known = ["task_name", "task_data", "event_reactions", "workspace", "created_by", "deadlines"];
     let mut body = check_keys(json_body(&body)?, &known)?;
     let deadlines = match body.as_object_mut().and_then(|body| body.remove("deadlines")) {

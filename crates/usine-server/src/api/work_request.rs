@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
@@ -27,7 +26,7 @@ use usine_tasks::TaskDataError;
 use crate::auth::{Identity, Requester, presented_key};
 use crate::paths::{self, Base};
 use crate::permissions::{can_contribute, can_see, refused, visible_workspace};
-use crate::problem::{ApiError, ApiResult, json_body, parse_body, parse_value};
+use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body, parse_value};
 use crate::requirements::{RequirementError, resolve, scheduler_tags};
 use crate::state::AppState;
 
@@ -39,12 +38,15 @@ pub fn router() -> Router<AppState> {
         .route("/api/1.0/work-request/{id}/retry/", post(retry))
         .route("/api/1.0/work-request/{id}/abort/", post(abort))
         .route("/api/1.0/work-request/{id}/completed/", put(completed))
-        // Workers before 0.13 ask by GET.
-        .route("/api/1.0/work-request/get-next-for-worker/", post(get_next).get(get_next))
+        .route("/api/1.0/work-request/get-next-for-worker/", post(get_next))
 }
 
 /// Submits a work request.
-async fn create(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<Json<WorkRequest>> {
+async fn create(
+    State(state): State<AppState>,
+    requester: Requester,
+    Payload(body): Payload,
+) -> ApiResult<Json<WorkRequest>> {
     let body =
         check_keys(json_body(&body)?, &["task_name", "task_data", "event_reactions", "workspace", "created_by"])?;
     let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
@@ -53,12 +55,13 @@ async fn create(State(state): State<AppState>, requester: Requester, body: Bytes
 
 /// Refuses keys that the original refuses.
 pub(super) fn check_keys(body: Value, known: &[&str]) -> ApiResult<Value> {
-    let unknown: Vec<_> =
-        body.as_object().into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())).collect();
+    let keys = body.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+    let mut unknown: Vec<_> = keys.filter(|key| !known.contains(key)).collect();
     if unknown.is_empty() {
         return Ok(body);
     }
-    let list = unknown.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+    unknown.sort_unstable();
+    let list = unknown.join(", ");
     Err(ApiError::bad_request("Cannot deserialize work request")
         .field("non_field_errors", format!("Invalid fields: {list}")))
 }
@@ -108,7 +111,8 @@ pub(super) async fn submit(
         ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
     };
     let row = WorkRequestManager(&state.database).create(&new, &tags, state.now()).await?;
-    Ok(Json(present(state, vec![row]).await?.remove(0)))
+    // Nothing may fail any more: the client would submit it once more.
+    Ok(Json(present_one(row, &requester.scope.name, &workspace.name, Vec::new())))
 }
 
 fn refuse_task_data(data: &Value, error: &TaskDataError) -> ApiError {
@@ -255,7 +259,7 @@ async fn update(
     State(state): State<AppState>,
     requester: Requester,
     Path(id): Path<String>,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
     let mut row = visible(&state, &requester, &id).await?;
@@ -313,15 +317,17 @@ async fn abort(
 /// A worker fetches its next work request.
 async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiResult<Response> {
     let worker = requester.worker()?;
+    // Read before the hand-out: from then on nothing may fail, or an attempt is lost.
+    let places = WorkspaceManager(&state.database).list().await?;
     let next = WorkRequestManager(&state.database).get_next_for_worker(worker, &*state.entropy, state.now()).await?;
-    match next {
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(handed_out) => {
-            let mut body = present(&state, vec![handed_out.work_request]).await?.remove(0);
-            body.token = Some(handed_out.key.reveal().to_owned());
-            Ok(Json(body).into_response())
-        }
-    }
+    let Some(handed_out) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let row = handed_out.work_request;
+    let place = places.iter().find(|(workspace, _)| workspace.id == row.workspace_id);
+    let (workspace, scope) = place.ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
+    // One with artifacts would have been replaced, not handed out.
+    let mut body = present_one(row, &scope.name, &workspace.name, Vec::new());
+    body.token = Some(handed_out.key.reveal().to_owned());
+    Ok(Json(body).into_response())
 }
 
 /// A worker reports a result with the key of its attempt. The key stops working with the first report; a repeated one
@@ -330,7 +336,7 @@ async fn completed(
     State(state): State<AppState>,
     Path(id): Path<String>,
     parts: Parts,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> ApiResult<StatusCode> {
     let key = presented_key(&parts).ok_or_else(ApiError::not_authenticated)?;
     let report = parse_report(json_body(&body)?)?;

@@ -1,7 +1,6 @@
 //! `worker/`: machines register and say what they can do.
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -13,7 +12,7 @@ use usine_model::worker::WorkerType;
 use usine_protocol::worker::{MAX_FQDN, Register};
 
 use crate::auth::{Requester, presented_key};
-use crate::problem::{ApiError, ApiResult, json_body, parse_body};
+use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body};
 use crate::state::AppState;
 
 /// The routes.
@@ -24,7 +23,7 @@ pub fn router() -> Router<AppState> {
 }
 
 /// A machine introduces itself: with an activation token it may begin at once, without it waits to be enabled.
-async fn register(State(state): State<AppState>, parts: Parts, body: Bytes) -> ApiResult<StatusCode> {
+async fn register(State(state): State<AppState>, parts: Parts, Payload(body): Payload) -> ApiResult<StatusCode> {
     const TITLE: &str = "Cannot deserialize worker";
     let body: Register = parse_body(&body, "worker")?;
     let key: TokenKey =
@@ -62,7 +61,11 @@ fn taken(error: usine_db::Error) -> ApiError {
 }
 
 /// A worker says what it can do.
-async fn dynamic_metadata(State(state): State<AppState>, requester: Requester, body: Bytes) -> ApiResult<StatusCode> {
+async fn dynamic_metadata(
+    State(state): State<AppState>,
+    requester: Requester,
+    Payload(body): Payload,
+) -> ApiResult<StatusCode> {
     let mut worker = requester.worker()?.clone();
     match json_body(&body)? {
         Value::Object(metadata) => {
