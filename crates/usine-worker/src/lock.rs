@@ -12,7 +12,7 @@ const LOCK: &str = "lock";
 /// Holds the directory for as long as it lives; the kernel lets go of it when the process ends, however it ends (flock(2)).
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -23,10 +23,18 @@ impl Lock {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(WorkerError::io(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(WorkerError::InUse(directory.to_owned())),
             Err(error) => Err(WorkerError::io(&path)(error.into())),
         }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would not do while a child between fork and exec has the file open, too. It can hardly fail, and then the
+        // end of the process does it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
