@@ -40,7 +40,7 @@ pub struct Args {
     /// Address to listen on; goes before the configuration file
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub bind: Option<SocketAddr>,
-    /// Environment variable for the commands of tasks, such as XZ_OPT=-0; may be given several times
+    /// Environment variable for the commands of tasks; may be given several times [default: XZ_OPT=-0]
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
     pub worker_environment: Vec<(String, String)>,
 }
@@ -127,7 +127,9 @@ async fn introduce_worker(
     let place: PathBuf = directory.join("worker");
     std::fs::create_dir_all(&place)?;
     let mut config = WorkerConfig::new(api_url, &place, &place);
-    config.environment = BTreeMap::from_iter(environment);
+    // One machine for everything: time is dearer than space.
+    config.environment = BTreeMap::from([("XZ_OPT".to_owned(), "-0".to_owned())]);
+    config.environment.extend(environment);
     let known = match usine_worker::credentials::token(&config)? {
         Some(key) => WorkerManager(database).get_worker_by_token_key_or_none(&key).await?.is_some(),
         None => false,

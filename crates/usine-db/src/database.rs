@@ -137,7 +137,6 @@ impl Database {
         outcome: Result<T>,
         tries: &mut u32,
     ) -> Option<Result<T>> {
-        *tries += 1;
         let outcome = match outcome {
             Ok(value) => match transaction.transaction.commit().await {
                 Ok(()) => {
@@ -153,18 +152,25 @@ impl Database {
             }
         };
         match outcome {
-            Err(error) if error.is_transient() => {
-                self.inner.retries.fetch_add(1, Ordering::Relaxed);
-                if *tries < MAX_TRIES {
-                    tokio::time::sleep(backoff(*tries, self.retries())).await;
-                    return None;
-                }
-                match error {
-                    Error::Database(last) => Some(Err(Error::StillBusy { tries: *tries, last })),
-                    other => Some(Err(other)),
-                }
-            }
-            settled => Some(settled),
+            Ok(value) => Some(Ok(value)),
+            Err(error) => self.may_try_again(error, tries).await.map(Err),
+        }
+    }
+
+    /// Waits and says `None` if another try may help; else the error for the caller.
+    pub(crate) async fn may_try_again(&self, error: Error, tries: &mut u32) -> Option<Error> {
+        *tries += 1;
+        if !error.is_transient() {
+            return Some(error);
+        }
+        self.inner.retries.fetch_add(1, Ordering::Relaxed);
+        if *tries < MAX_TRIES {
+            tokio::time::sleep(backoff(*tries, self.retries())).await;
+            return None;
+        }
+        match error {
+            Error::Database(last) => Some(Error::StillBusy { tries: *tries, last }),
+            other => Some(other),
         }
     }
 }
@@ -210,7 +216,13 @@ macro_rules! transact {
     ($database:expr, $transaction:ident => $block:block) => {{
         let mut tries = 0;
         loop {
-            let $transaction = $database.begin_write().await?;
+            let $transaction = match $database.begin_write().await {
+                Ok(transaction) => transaction,
+                Err(error) => match $database.may_try_again(error, &mut tries).await {
+                    Some(error) => break Err(error),
+                    None => continue,
+                },
+            };
             let outcome: $crate::Result<_> = async { $block }.await;
             if let Some(settled) = $database.settle($transaction, outcome, &mut tries).await {
                 break settled;

@@ -93,7 +93,16 @@ impl WorkerManager<'_> {
                 .filter(token::Column::ExpireAt.gte(now))
                 .one(tx.connection())
                 .await?;
-            let Some(activation) = activation else { return Ok(None) };
+            let Some(activation) = activation else {
+                // The answer to a registration that went well may have been lost: then the same key comes again.
+                let known = worker::Entity::find()
+                    .inner_join(token::Entity)
+                    .filter(token::Column::Hash.eq(key.hash().0))
+                    .filter(token::Column::Enabled.eq(true))
+                    .one(tx.connection())
+                    .await?;
+                return Ok(known);
+            };
             let waiting = worker::Entity::find()
                 .filter(worker::Column::ActivationTokenId.eq(activation.id))
                 .one(tx.connection())
@@ -261,8 +270,17 @@ impl Worker {
     /// Notes that the worker is gone. Its work requests stay as they are: the lease decides about them.
     pub async fn mark_disconnected(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
         transact!(database, tx => {
-            set_connected(&tx, self.id, None).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, self.id, now)).await
+            // Only the connection that this object knows: the worker may have come back by another one.
+            let gone = worker::Entity::update_many()
+                .col_expr(worker::Column::ConnectedAt, Expr::value(None::<DateTime<Utc>>))
+                .filter(worker::Column::Id.eq(self.id))
+                .filter(worker::Column::ConnectedAt.eq(self.connected_at))
+                .exec(tx.connection())
+                .await?;
+            if gone.rows_affected > 0 {
+                tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, self.id, now)).await?;
+            }
+            Ok(())
         })?;
         self.connected_at = None;
         Ok(())

@@ -188,7 +188,12 @@ pub fn explain(ahead: u64, workers: Vec<WorkerVerdict>) -> PendingReason {
     } else if disabled > 0 {
         format!("{} could run it but {} disabled", count_workers(disabled), if disabled == 1 { "is" } else { "are" })
     } else {
-        format!("none of the {} can run it: {}", count_workers(workers.len()), nearest_miss(&workers))
+        match (nearest_miss(&workers), workers.len()) {
+            ((name, reasons), 1) => format!("the only worker, {name}, cannot run it: it {reasons}"),
+            ((name, reasons), count) => {
+                format!("none of the {count} workers can run it: the nearest, {name}, {reasons}")
+            }
+        }
     };
     PendingReason { summary, ahead, workers }
 }
@@ -202,7 +207,7 @@ fn workers_are(n: usize) -> String {
 }
 
 /// The misfits of the worker that comes closest.
-fn nearest_miss(workers: &[WorkerVerdict]) -> String {
+fn nearest_miss(workers: &[WorkerVerdict]) -> (String, String) {
     let misses = |misfits: &[Misfit]| {
         misfits
             .iter()
@@ -221,7 +226,7 @@ fn nearest_miss(workers: &[WorkerVerdict]) -> String {
         .min_by_key(|(count, name, _)| (*count, name.as_str()))
         .map(|(_, name, misfits)| {
             let reasons: Vec<_> = misfits.iter().map(Misfit::to_string).collect();
-            format!("the nearest, {name}, {}", reasons.join("; "))
+            (name.clone(), reasons.join("; "))
         })
         .unwrap_or_default()
 }
@@ -278,7 +283,7 @@ mod tests {
         };
         assert_eq!(
             say(vec![misfit.clone()]),
-            "none of the 1 worker can run it: the nearest, w0, does not provide worker:build-arch:riscv64"
+            "the only worker, w0, cannot run it: it does not provide worker:build-arch:riscv64"
         );
         assert_eq!(say(vec![misfit.clone(), Verdict::Disconnected]), "1 worker could run it but is not connected");
         assert_eq!(

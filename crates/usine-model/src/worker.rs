@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::tags::{self, Provenance, Tags};
-use crate::work_request::TaskType;
 
 /// The kind of a worker.
 #[derive(
@@ -55,17 +54,9 @@ pub fn metadata(worker_type: WorkerType, dynamic: &Metadata, fixed: &Metadata) -
     merged
 }
 
-/// The tags that a worker provides, each from a source that may.
-///
-/// Workers before 0.15 send no tags: theirs are derived from the keys they do send.
+/// The tags that a worker provides, each from a source that may. Workers before 0.15 send none, and get no work.
 pub fn provided_tags(worker_type: WorkerType, dynamic: &Metadata, fixed: &Metadata) -> Tags {
-    let mut provided = match dynamic.get("provided_tags") {
-        Some(_) => tags::accepted(Provenance::Worker, strings(dynamic, "provided_tags")),
-        None => {
-            let derived = tags_from_old_keys(dynamic);
-            tags::accepted(Provenance::Worker, derived.iter().map(String::as_str))
-        }
-    };
+    let mut provided = tags::accepted(Provenance::Worker, strings(dynamic, "provided_tags"));
     provided.extend(tags::accepted(Provenance::Admin, strings(fixed, "provided_tags")));
     provided.insert(tags::worker_type(worker_type));
     provided
@@ -115,39 +106,6 @@ fn strings<'a>(metadata: &'a Metadata, key: &str) -> impl Iterator<Item = &'a st
     metadata.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Tags that say the same as the metadata of workers before 0.15 (`sbuild:version`, `executor:unshare:available`, …).
-fn tags_from_old_keys(metadata: &Metadata) -> Tags {
-    let mut derived = Tags::new();
-    let mut architectures: Vec<&str> = strings(metadata, "system:architectures").collect();
-    for key in ["system:native_architecture", "system:host_architecture"] {
-        architectures.extend(metadata.get(key).and_then(Value::as_str));
-    }
-    derived.extend(architectures.into_iter().map(tags::build_arch));
-    for (key, value) in metadata {
-        let parts: Vec<&str> = key.split(':').collect();
-        match (parts.as_slice(), value) {
-            ([task, "version"], Value::Number(version)) if *task != "system" => {
-                if let Some(version) = version.as_u64().and_then(|v| u32::try_from(v).ok()) {
-                    derived.insert(tags::task_version(TaskType::Worker, task, version));
-                }
-            }
-            (["signing", task, "version"], Value::Number(version)) => {
-                if let Some(version) = version.as_u64().and_then(|v| u32::try_from(v).ok()) {
-                    derived.insert(tags::task_version(TaskType::Signing, task, version));
-                }
-            }
-            (["executor", backend, "available"], Value::Bool(true)) => {
-                derived.insert(tags::executor(backend));
-            }
-            ([tool, "available"], Value::Bool(true)) => {
-                derived.insert(tags::capability(tool));
-            }
-            _ => {}
-        }
-    }
-    derived
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -174,27 +132,6 @@ mod tests {
         assert_eq!(tags, ["worker:cap:sbuild", "worker:class:big", "worker:type:external"]);
         assert_eq!(required_tags(&fixed).len(), 1);
         assert!(required_tags(&object(json!({"required_tags": "not a list"}))).is_empty());
-    }
-
-    #[test]
-    fn old_workers_are_understood() {
-        let dynamic = object(json!({
-            "system:architectures": ["amd64", "i386"], "sbuild:version": 1, "sbuild:available": true,
-            "executor:unshare:available": true, "executor:qemu:available": false, "signing:sign:version": 1,
-        }));
-        let tags: Vec<_> = provided_tags(WorkerType::External, &dynamic, &Metadata::new()).into_iter().collect();
-        assert_eq!(
-            tags,
-            [
-                "worker:build-arch:amd64",
-                "worker:build-arch:i386",
-                "worker:cap:sbuild",
-                "worker:executor:unshare",
-                "worker:task:signing:sign:version:1",
-                "worker:task:worker:sbuild:version:1",
-                "worker:type:external",
-            ]
-        );
     }
 
     #[test]

@@ -73,6 +73,9 @@ impl Server {
         database.migrate().await?;
         WorkerManager(&database).mark_all_disconnected().await?;
         let store = LocalStore::open(config.store_directory()).await.map_err(directory(&config.store_directory()))?;
+        // What a crash left behind. An hour is longer than any file takes to come under its final name.
+        let old = std::time::SystemTime::from(clock.now()) - Duration::from_secs(3600);
+        store.sweep(old).await.map_err(directory(&config.store_directory()))?;
         let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
         let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
             .await

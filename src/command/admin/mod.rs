@@ -72,6 +72,9 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
 async fn dispatch(config: &Config, command: Commands, ui: Ui) -> anyhow::Result<Code> {
     let url = config.database_url();
     if let Commands::Migrate = command {
+        if let Some(directory) = sqlite_path(&url).and_then(Path::parent) {
+            std::fs::create_dir_all(directory)?;
+        }
         return migrate::run(&Database::connect(&url).await?, ui).await;
     }
     let database = open_existing(&url).await?;

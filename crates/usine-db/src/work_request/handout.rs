@@ -172,6 +172,12 @@ impl WorkRequestManager<'_> {
             if seen.is_none_or(|seen| seen.connected_at.is_some() && seen.connected_at != worker.connected_at) {
                 return Ok(Vec::new());
             }
+            // A mark that could not be taken back when the connection broke would make the scheduler choose this worker again.
+            worker::Entity::update_many()
+                .col_expr(worker::Column::ConnectedAt, Expr::value(None::<DateTime<Utc>>))
+                .filter(worker::Column::Id.eq(worker.id))
+                .exec(tx.connection())
+                .await?;
             let mut lost = Vec::new();
             for row in held {
                 let id = row.id;

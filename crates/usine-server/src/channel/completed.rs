@@ -88,7 +88,7 @@ async fn follow(state: &AppState, subscription: Subscription, socket: &mut WebSo
     let mut events = state.database.events();
     send(socket, &ServerMessage::Notice(Notice::Connected)).await?;
     let manager = WorkRequestManager(&state.database);
-    let mut latest = subscription.since;
+    let mut latest = subscription.since.or(Some(state.now()));
     let mut told = HashSet::new();
     if let Some(since) = subscription.since {
         let ended = manager.completed_since(since, &subscription.workspaces).await.map_err(axum::Error::new)?;

@@ -8,8 +8,10 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::request::Parts;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use usine_db::{Token, TokenManager, WorkRequestManager, Worker};
+use usine_db::entity::event;
+use usine_db::{Token, TokenManager, WorkRequestManager, Worker, WorkerManager};
 use usine_model::event::EventKind;
 use usine_model::token::TokenHash;
 use usine_model::work_request::Statuses;
@@ -36,12 +38,14 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpgrade, parts: Parts) -> Response {
     let key = presented_key(&parts).map(str::to_owned);
     upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
+        // Listens before it looks: a token that is disabled from now on is noticed.
+        let events = state.database.events();
         let identity = identify(&state, key.as_deref()).await;
         let refusal = match identity {
             Ok(Identity::Worker(worker, token))
                 if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
             {
-                return serve(state, *worker, *token, socket).await;
+                return serve(state, *worker, *token, socket, events).await;
             }
             Ok(Identity::Worker(..)) => ServerMessage::Rejected {
                 reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
@@ -60,7 +64,13 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
     })
 }
 
-async fn serve(state: AppState, mut worker: Worker, token: Token, mut socket: WebSocket) {
+async fn serve(
+    state: AppState,
+    mut worker: Worker,
+    token: Token,
+    mut socket: WebSocket,
+    events: broadcast::Receiver<event::Model>,
+) {
     // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
     let (number, receiver) = state.hub.join(worker.id);
     let mut heard = state.now();
@@ -73,7 +83,7 @@ async fn serve(state: AppState, mut worker: Worker, token: Token, mut socket: We
         if worker.is_busy(&state.database).await? {
             send(&mut socket, &ServerMessage::Notice(Notice::WorkRequestAvailable)).await?;
         }
-        converse(&state, &worker, &token, &mut socket, receiver, &mut heard).await
+        converse(&state, &worker, &token, &mut socket, receiver, events, &mut heard).await
     }
     .await;
     // The lease runs from the last sign of life, not from when its absence was noticed.
@@ -85,7 +95,12 @@ async fn serve(state: AppState, mut worker: Worker, token: Token, mut socket: We
     }
     close(socket).await;
     if last {
-        if let Err(error) = worker.mark_disconnected(&state.database, state.now()).await {
+        let gone = async {
+            // As it is now: a newer connection may have ended before this one.
+            worker = WorkerManager(&state.database).get(worker.id).await?;
+            worker.mark_disconnected(&state.database, state.now()).await
+        };
+        if let Err(error) = gone.await {
             tracing::error!(worker = worker.name, %error, "cannot note that the worker is gone");
         }
         // The worker may have come back between the two steps above.
@@ -111,9 +126,9 @@ async fn converse(
     token: &Token,
     socket: &mut WebSocket,
     mut notices: tokio::sync::mpsc::Receiver<ServerMessage>,
+    mut events: broadcast::Receiver<event::Model>,
     heard: &mut DateTime<Utc>,
 ) -> Result<(), ChannelError> {
-    let mut events = state.database.events();
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut metadata = interval_at(Instant::now() + METADATA, METADATA);
@@ -124,16 +139,17 @@ async fn converse(
             () = state.shutdown.cancelled() => return Ok(()),
             notice = notices.recv() => match notice {
                 Some(notice) => {
-                    if let ServerMessage::Notice(Notice::WorkRequestAborted { work_request_id }) = &notice {
-                        writes_logs_of.remove(work_request_id);
-                    }
                     send(socket, &notice).await?;
                 }
                 None => return Ok(()),
             },
             event = events.recv() => {
                 let disabled = match event {
-                    Ok(event) => *event.kind == EventKind::WorkerDisabled && event.worker_id == Some(worker.id),
+                    Ok(event) => {
+                        // What happens to a work request may end its log: the next frame is looked at anew.
+                        writes_logs_of.retain(|id| event.work_request_id != Some(*id));
+                        *event.kind == EventKind::WorkerDisabled && event.worker_id == Some(worker.id)
+                    }
                     // What was missed may have been just that.
                     Err(_) => !TokenManager(&state.database).get(token.id).await?.enabled,
                 };

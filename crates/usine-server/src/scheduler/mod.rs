@@ -5,6 +5,7 @@
 
 pub mod reason;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +21,10 @@ const TICK: Duration = Duration::from_secs(15);
 
 /// A worker that is reserved for some source packages looks at this many work requests of a run, not at the whole queue.
 const MAX_LOOKED_AT: usize = 200;
+
+/// This many of the newest requirement sets are read with each run, because PostgreSQL hands out their numbers before the
+/// commit.
+const OVERLAP: i64 = 100;
 
 /// Schedules for as long as the server runs.
 pub async fn run(state: AppState) {
@@ -39,13 +44,14 @@ pub async fn run(state: AppState) {
 /// All requirement sets there are: they never change, so that each is read once.
 #[derive(Default)]
 pub struct RequirementSets {
-    known: Vec<(i64, RequirementSet)>,
+    known: BTreeMap<i64, RequirementSet>,
 }
 
 impl RequirementSets {
     async fn refresh(&mut self, state: &AppState) -> usine_db::Result<()> {
-        let newest = self.known.last().map_or(0, |(id, _)| *id);
-        self.known.extend(QueueManager(&state.database).requirement_sets(newest).await?);
+        // A number may become visible after a higher one: the newest ones are looked at once more.
+        let newest = self.known.last_key_value().map_or(0, |(id, _)| *id);
+        self.known.extend(QueueManager(&state.database).requirement_sets(newest - OVERLAP).await?);
         Ok(())
     }
 
@@ -60,15 +66,25 @@ pub async fn schedule(state: &AppState, sets: &mut RequirementSets) -> usine_db:
     let free = WorkerManager(&state.database).waiting_for_work_request().all(state.database.reader()).await?;
     let mut assigned = 0;
     for worker in free.iter().filter(|worker| worker.has_fresh_metadata(state.now())) {
-        let profile = worker.profile()?;
-        let fitting = sets.fitting(&profile);
-        // One more try than it has room: a refusal ends it.
-        for _ in 0..worker.concurrency {
-            if !assign_one(state, worker, &profile, &fitting).await? {
-                break;
-            }
-            assigned += 1;
+        match fill(state, worker, sets).await {
+            Ok(count) => assigned += count,
+            // One worker's trouble is not the others'.
+            Err(error) => tracing::error!(worker = worker.name, %error, "cannot give work to this worker"),
         }
+    }
+    Ok(assigned)
+}
+
+/// Gives one worker as many work requests as it has room for.
+async fn fill(state: &AppState, worker: &Worker, sets: &RequirementSets) -> usine_db::Result<usize> {
+    let profile = worker.profile()?;
+    let fitting = sets.fitting(&profile);
+    let mut assigned = 0;
+    for _ in 0..worker.concurrency {
+        if !assign_one(state, worker, &profile, &fitting).await? {
+            break;
+        }
+        assigned += 1;
     }
     Ok(assigned)
 }

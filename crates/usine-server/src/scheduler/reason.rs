@@ -29,6 +29,9 @@ pub async fn explain_pending(state: &AppState, row: &WorkRequest) -> usine_db::R
         let work_requests = held.remove(&worker.id).unwrap_or_default();
         let verdict = if row.worker_id == Some(worker.id) {
             Verdict::Assigned
+        } else if !worker.connected() && worker.dynamic_metadata_updated_at.is_none() {
+            // It has never said what it can do.
+            Verdict::Disconnected
         } else if !misfits.is_empty() {
             Verdict::DoesNotFit { misfits }
         } else if *worker.worker_type != WorkerType::Celery && !token.is_some_and(|token| token.enabled) {

@@ -23,11 +23,14 @@ const OVERLAP: i64 = 200;
 pub async fn watch(state: AppState) {
     let mut own = state.database.events();
     let mut seen = BTreeSet::new();
-    let mut newest = match WorkRequestManager(&state.database).last_event_id().await {
-        Ok(id) => id,
-        Err(error) => {
-            tracing::error!(%error, "cannot read events; other processes are not heard");
-            return;
+    let mut newest = loop {
+        match WorkRequestManager(&state.database).last_event_id().await {
+            Ok(id) => break id,
+            Err(error) => tracing::error!(%error, "cannot read events; other processes are not heard yet"),
+        }
+        tokio::select! {
+            () = state.shutdown.cancelled() => return,
+            () = tokio::time::sleep(POLL) => {}
         }
     };
     let begin = newest;

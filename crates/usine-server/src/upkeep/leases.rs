@@ -14,20 +14,32 @@ pub(super) async fn expire(state: &AppState) -> usine_db::Result<()> {
     let live = manager.live().all(state.database.reader()).await?;
     let mut workers: Vec<i64> = live.iter().filter_map(|row| row.worker_id).collect();
     workers.dedup();
-    for id in workers.into_iter().filter(|id| !state.hub.is_connected(*id)) {
-        let last_seen = state.hub.last_seen(id).unwrap_or(state.started_at).max(state.started_at);
-        let silent = state.now() - last_seen;
-        if silent < TimeDelta::seconds(i64::from(state.config.lease)) {
-            continue;
+    for id in workers {
+        // One worker's trouble is not the others'.
+        if let Err(error) = expire_one(state, id).await {
+            tracing::error!(worker = id, %error, "cannot decide about a lease");
         }
-        let worker = WorkerManager(&state.database).get(id).await?;
-        if matches!(*worker.worker_type, WorkerType::Celery | WorkerType::Scheduler) {
-            continue;
-        }
-        let lost = manager.lose_worker(&worker, Loss { silent_for: silent.num_seconds() }, state.now()).await?;
-        if !lost.is_empty() {
-            tracing::warn!(worker = worker.name, work_requests = ?lost, "silent for {} s: its work is taken from it", silent.num_seconds());
-        }
+    }
+    Ok(())
+}
+
+async fn expire_one(state: &AppState, id: i64) -> usine_db::Result<()> {
+    // The row is read before the connections are looked at: a worker that connects in between is noticed by the one or
+    // by the other.
+    let worker = WorkerManager(&state.database).get(id).await?;
+    if matches!(*worker.worker_type, WorkerType::Celery | WorkerType::Scheduler) || state.hub.is_connected(id) {
+        return Ok(());
+    }
+    let last_seen = state.hub.last_seen(id).unwrap_or(state.started_at).max(state.started_at);
+    let silent = state.now() - last_seen;
+    if silent < TimeDelta::seconds(i64::from(state.config.lease)) {
+        return Ok(());
+    }
+    let loss = Loss { silent_for: silent.num_seconds() };
+    let lost = WorkRequestManager(&state.database).lose_worker(&worker, loss, state.now()).await?;
+    if !lost.is_empty() {
+        let seconds = loss.silent_for;
+        tracing::warn!(worker = worker.name, work_requests = ?lost, "silent for {seconds} s: its work is taken from it");
     }
     Ok(())
 }

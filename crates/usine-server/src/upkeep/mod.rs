@@ -25,22 +25,25 @@ pub async fn run(state: AppState) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = interval(SWEEP);
     loop {
-        let done: Result<(), Box<dyn std::error::Error + Send + Sync>> = tokio::select! {
+        tokio::select! {
             () = state.shutdown.cancelled() => return,
-            _ = tick.tick() => look(&state).await.map_err(Into::into),
-            _ = sweep.tick() => sweep_up(&state).await,
-        };
-        if let Err(error) = done {
-            tracing::error!(%error, "upkeep failed; it tries again");
+            _ = tick.tick() => look(&state).await,
+            _ = sweep.tick() => {
+                if let Err(error) = sweep_up(&state).await {
+                    tracing::error!(%error, "cannot sweep up; it tries again");
+                }
+            }
         }
     }
 }
 
-/// One look at everything that the clock decides.
-pub async fn look(state: &AppState) -> usine_db::Result<()> {
-    leases::expire(state).await?;
-    deadlines::enforce(state).await?;
-    remind(state).await
+/// One look at everything that the clock decides. What fails does not keep the rest from happening.
+async fn look(state: &AppState) {
+    for done in [leases::expire(state).await, deadlines::enforce(state).await, remind(state).await] {
+        if let Err(error) = done {
+            tracing::error!(%error, "upkeep failed; it tries again");
+        }
+    }
 }
 
 async fn sweep_up(state: &AppState) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
