@@ -13,7 +13,7 @@ use crate::WorkerError;
 /// Who runs tasks when the worker is root.
 pub const DEFAULT_USER: &str = "usine-worker";
 
-/// How much the cache of images may hold by default, in bytes.
+/// How much the cache of inputs and images may hold by default, in bytes.
 pub const DEFAULT_CACHE_SIZE: u64 = 20 * 1024 * 1024 * 1024;
 
 /// Our file.
@@ -41,7 +41,7 @@ pub struct Config {
     pub environment: BTreeMap<String, String>,
     /// Who runs tasks when the worker is root.
     pub user: String,
-    /// How much the cache of images may hold, in bytes.
+    /// How much the cache of inputs and images may hold, in bytes.
     pub cache_size: u64,
     /// What the reader should know about the configuration.
     pub warnings: Vec<String>,

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use usine_client::{Client, Error, FileFacts};
+use usine_model::artifact::ArtifactPath;
 use usine_model::clock::Clock;
 use usine_protocol::artifact::Artifact;
 use usine_protocol::channel::{LogStream as WireStream, WorkerMessage};
@@ -67,9 +68,16 @@ impl WorkerHost {
                     .await
                     .map_err(|error| failed(format!("{}: {error}", parent.display())))?;
             }
-            let facts = FileFacts { size: file.size, sha256: file.sha256.clone() };
-            let fetched = self.patiently(|| self.client.download_file(&file.url, &target, &facts, &|_, _| {})).await;
-            fetched.map_err(|error| failed(error.to_string()))?;
+            if file.size == 0 || path.file_name().starts_with('.') {
+                // What the cache does not take.
+                let fetched = self.fetch(file, &target).await;
+                fetched.map_err(|error| failed(error.to_string()))?;
+            } else {
+                // A copy, not a link: what a task does to its inputs must not reach the cache.
+                let cached = self.cached(id, path, file).await?;
+                let copied = copy_new(&cached.path, &target).await;
+                copied.map_err(|error| failed(format!("{}: {error}", target.display())))?;
+            }
         }
         Ok(info)
     }
@@ -84,21 +92,26 @@ impl WorkerHost {
             None => info.files.iter().next().filter(|_| info.files.len() == 1),
         };
         let (path, file) = file.ok_or_else(|| failed("it has no file of the name in its data".to_owned()))?;
-        let facts = FileFacts { size: file.size, sha256: file.sha256.clone() };
-        let fetch = async |target: PathBuf| {
-            tracing::info!(
-                work_request = self.work_request,
-                artifact = id,
-                size = facts.size,
-                "fetching an environment"
-            );
-            self.patiently(|| self.client.download_file(&file.url, &target, &facts, &|_, _| {})).await
-        };
-        let cached = self.cache.get(path.file_name(), &facts, self.clock.now(), fetch).await;
-        let cached = cached.map_err(|error: CacheError| failed(error.to_string()))?;
+        let cached = self.cached(id, path, file).await?;
         let path = cached.path.clone();
         self.images.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(cached);
         Ok((info, path))
+    }
+
+    /// A file of an artifact in the cache, where it stays as long as the answer is kept.
+    async fn cached(&self, id: i64, path: &ArtifactPath, file: &FileInfo) -> Result<Cached, HostError> {
+        let fetch = async |target: PathBuf| {
+            tracing::info!(work_request = self.work_request, artifact = id, %path, size = file.size, "fetching");
+            self.fetch(file, &target).await
+        };
+        let facts = FileFacts { size: file.size, sha256: file.sha256.clone() };
+        let cached = self.cache.get(path.file_name(), &facts, self.clock.now(), fetch).await;
+        cached.map_err(|error: CacheError| HostError::Artifact { id, reason: error.to_string() })
+    }
+
+    async fn fetch(&self, file: &FileInfo, target: &Path) -> Result<(), Error> {
+        let facts = FileFacts { size: file.size, sha256: file.sha256.clone() };
+        self.patiently(|| self.client.download_file(&file.url, target, &facts, &|_, _| {})).await
     }
 
     async fn fetch_from(&self, url: &str, max_bytes: u64, target: &Path) -> Result<(), HostError> {
@@ -150,6 +163,14 @@ impl WorkerHost {
             self.cancel.cancel();
         }
     }
+}
+
+/// Copies a file to a path where nothing is yet.
+async fn copy_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut source = tokio::fs::File::open(from).await?;
+    let mut target = tokio::fs::File::create_new(to).await?;
+    tokio::io::copy_buf(&mut tokio::io::BufReader::with_capacity(1 << 20, &mut source), &mut target).await?;
+    target.flush().await
 }
 
 impl Host for WorkerHost {
@@ -273,6 +294,15 @@ mod tests {
         assert_eq!(info.files.len(), 1);
         assert_eq!(std::fs::read_to_string(root.path().join("f-1")).unwrap(), "content 1");
         assert!(host.download(1, root.path().to_owned()).await.is_err(), "existing files are not overwritten");
+        let (before, again) = (calls.load(Ordering::SeqCst), root.path().join("again"));
+        std::fs::create_dir(&again).unwrap();
+        host.download(1, again.clone()).await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst) - before, 1, "the artifact is asked for, the file is in the cache");
+        std::fs::write(again.join("f-1"), "changed by the task").unwrap();
+        let third = root.path().join("third");
+        std::fs::create_dir(&third).unwrap();
+        host.download(1, third.clone()).await.unwrap();
+        assert_eq!(std::fs::read_to_string(third.join("f-1")).unwrap(), "content 1", "the cache has its own");
 
         let before = calls.load(Ordering::SeqCst);
         let (_, path) = host.image(2).await.unwrap();
