@@ -1,10 +1,12 @@
 //! Errors on their way out: `application/problem+json`, or plain text where the original answers so.
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use usine_protocol::problem::{CONTENT_TYPE, Problem};
@@ -119,6 +121,12 @@ impl From<std::io::Error> for ApiError {
     }
 }
 
+/// Largest body of a request that is not an upload, in bytes.
+const MAX_BODY: usize = 2 << 20;
+
+/// Most bytes of a refused body that are read before the answer.
+const MAX_DRAINED: usize = 64 << 20;
+
 /// The body of a request. One that is too large, or breaks off, is answered as every other error.
 #[derive(Debug)]
 pub struct Payload(pub Bytes);
@@ -126,9 +134,30 @@ pub struct Payload(pub Bytes);
 impl<S: Send + Sync> FromRequest<S> for Payload {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        let body = Bytes::from_request(request, state).await;
-        body.map(Self).map_err(|error| ApiError::new(error.status(), "Error").detail(error.body_text()))
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
+        let mut body = request.into_body().into_data_stream();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| ApiError::bad_request("Error").detail(error.to_string()))?;
+            if bytes.len() + piece.len() > MAX_BODY {
+                drain(&mut body).await;
+                let detail = format!("The body has more than {MAX_BODY} bytes");
+                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Error").detail(detail));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Self(bytes.freeze()))
+    }
+}
+
+/// Reads the rest of a refused body: clients read the answer when they have sent everything, and a connection closed
+/// earlier would hide it from them.
+pub async fn drain(body: &mut BodyDataStream) {
+    let mut drained = 0;
+    while drained < MAX_DRAINED
+        && let Some(Ok(piece)) = body.next().await
+    {
+        drained += piece.len();
     }
 }
 

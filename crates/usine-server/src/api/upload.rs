@@ -20,7 +20,7 @@ use usine_store::{Chunk, FileId, StoreError, UploadError, UploadName};
 use super::artifact::visible_anywhere;
 use crate::auth::{Identity, Requester};
 use crate::permissions::{can_change_artifact, refused};
-use crate::problem::{ApiError, ApiResult};
+use crate::problem::{ApiError, ApiResult, drain};
 use crate::state::AppState;
 
 /// How long a request waits for another one that works on the same file, before it gives up. Clients wait 30 s.
@@ -37,9 +37,6 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// What the original's client sends again at once and for ever must not come back at once.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
-
-/// Most bytes of a body that are read only to be dropped: more than a chunk of the original's client has.
-const DRAINED: usize = 64 << 20;
 
 /// The routes.
 pub fn router() -> Router<AppState> {
@@ -82,7 +79,6 @@ async fn upload(
         Ok(requester) => receive(&state, &requester, (&id, path), &headers, &mut body).await,
         Err(refusal) => Err(refusal),
     };
-    // Clients read the answer when they have sent everything; a connection closed earlier would hide it from them.
     drain(&mut body).await;
     if matches!(&answer, Err(ApiError::Problem(StatusCode::INSUFFICIENT_STORAGE, _))) {
         tokio::time::sleep(FULL_DISK_PAUSE).await;
@@ -325,15 +321,6 @@ async fn first_piece(body: &mut BodyDataStream) -> Option<Result<Bytes, axum::Er
         }
     }
     None
-}
-
-async fn drain(body: &mut BodyDataStream) {
-    let mut drained = 0;
-    while drained < DRAINED
-        && let Some(Ok(piece)) = body.next().await
-    {
-        drained += piece.len();
-    }
 }
 
 fn refusal(error: UploadError) -> ApiError {
