@@ -117,7 +117,7 @@ fn upload(architecture: &str, files: &[&str]) -> Value {
 
 fn system(filename: &str, more: Value) -> Value {
     let mut data = json!({
-        "filename": filename, "vendor": "debian", "codename": "sid", "mirror": "http://deb.debian.org",
+        "filename": filename, "vendor": "debian", "codename": "sid", "mirror": "http://mirror.example.org",
         "components": ["main"], "variant": null, "pkglist": {"dpkg": "1.23"}, "architecture": "amd64", "with_dev": true,
         "with_init": false,
     });
@@ -276,7 +276,7 @@ fn wrong_values_are_named_by_their_path() {
         (Category::DebugSymbols, "/build_ids/0", json!(BUILD_ID.to_uppercase()), "build_ids[0]: \"0123456789ABC"),
         (Category::DebugSymbols, "/build_ids/0", json!(&BUILD_ID[1..]), "build_ids[0]: "),
         (Category::DebugSymbols, "/build_ids", json!([BUILD_ID, BUILD_ID]), &duplicate),
-        (Category::SystemTarball, "/mirror", json!("deb.debian.org"), "mirror: "),
+        (Category::SystemTarball, "/mirror", json!("mirror.example.org"), "mirror: "),
         (Category::SystemTarball, "/pkglist/dpkg", json!(1), "pkglist.dpkg: invalid type"),
         (Category::SystemTarball, "/with_dev", json!("maybe"), "with_dev: invalid type"),
         (Category::SystemTarball, "/size", json!(1), "size: unknown field"),
@@ -453,7 +453,7 @@ fn makers_send_what_they_mean() {
     let sent = json!({"file": "a", "output_file": "a.sig", "error_message": null});
     assert_eq!(serde_json::to_value(signed).unwrap(), sent);
     let tarball: SystemTarball = serde_json::from_value(example(Category::SystemTarball).0).unwrap();
-    assert_eq!(serde_json::to_value(tarball).unwrap()["mirror"], "http://deb.debian.org/");
+    assert_eq!(serde_json::to_value(tarball).unwrap()["mirror"], "http://mirror.example.org/");
     let report: Dose3Report = serde_json::from_value(dose3()).unwrap();
     assert_eq!(
         (report.total_packages, report.report[0].essential, report.report[1].essential),
