@@ -13,6 +13,7 @@ mod run;
 mod sbuild;
 mod task;
 mod task_data;
+mod worker_task;
 
 use usine_model::work_request::TaskType;
 
@@ -22,7 +23,7 @@ pub use run::{
     ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact, NewRelation,
     Outcome, Surroundings, execute,
 };
-pub use task::{Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
+pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.

@@ -5,56 +5,37 @@ mod data;
 mod repositories;
 mod run;
 
-use schemars::schema_for;
-use serde_json::{Map, Value};
 use usine_model::tags::{self, Tags};
-use usine_model::work_request::TaskType;
 
 use crate::run::Run;
-use crate::task::{CommonDynamicData, Input, Resolved, ServerFacts, Task, base_tags};
-use crate::task_data::{TaskDataError, parse};
+use crate::task::{Resolved, ServerFacts};
+use crate::task_data::TaskDataError;
+use crate::worker_task::{Description, NoDynamicData, WorkerTask};
 use data::MmdebstrapData;
 
 /// The task.
 pub(crate) struct Mmdebstrap;
 
-impl Task for Mmdebstrap {
-    fn name(&self) -> &'static str {
-        "mmdebstrap"
+impl WorkerTask for Mmdebstrap {
+    const NAME: &'static str = "mmdebstrap";
+    const HAS_BUILD_ARCHITECTURE: bool = false;
+
+    type Data = MmdebstrapData;
+    type Dynamic = NoDynamicData;
+
+    fn check(data: &MmdebstrapData, error: &mut TaskDataError) {
+        data.check(error);
     }
 
-    fn task_type(&self) -> TaskType {
-        TaskType::Worker
+    fn further_tags(data: &MmdebstrapData) -> Tags {
+        Tags::from([tags::capability("mmdebstrap"), tags::build_arch(&data.bootstrap_options.architecture)])
     }
 
-    fn check(&self, data: &Value) -> Result<(), TaskDataError> {
-        MmdebstrapData::read(data).map(drop)
-    }
-
-    fn inputs(&self, data: &Value) -> Result<Vec<Input>, TaskDataError> {
-        self.check(data)?;
-        Ok(Vec::new())
-    }
-
-    fn required_tags(&self, data: &Value, _fallback_architecture: &str) -> Result<Tags, TaskDataError> {
-        let data = MmdebstrapData::read(data)?;
-        let mut required = base_tags(self);
-        required.insert(tags::capability("mmdebstrap"));
-        required.insert(tags::build_arch(&data.bootstrap_options.architecture));
-        Ok(required)
-    }
-
-    fn provided_tags(&self, _data: &Value, _resolved: &Resolved) -> Tags {
-        Tags::new()
-    }
-
-    fn dynamic_data(
-        &self,
-        data: &Value,
-        resolved: &Resolved,
+    fn describe(
+        data: &MmdebstrapData,
+        _: &Resolved,
         _: &ServerFacts,
-    ) -> Result<Map<String, Value>, TaskDataError> {
-        let data = MmdebstrapData::read(data)?;
+    ) -> Result<Description<NoDynamicData>, TaskDataError> {
         let options = &data.bootstrap_options;
         let suite = data.bootstrap_repositories.first().map(|repository| repository.suite.clone()).unwrap_or_default();
         let architecture = &options.architecture;
@@ -67,32 +48,26 @@ impl Task for Mmdebstrap {
         packages.sort();
         // The reference writes Python's word for null here; statistics of both must compare.
         let context = format!("{architecture}:{}:{}", variant.as_deref().unwrap_or("None"), packages.join(","));
-        Ok(Map::from_iter([
-            ("subject".to_owned(), suite.into()),
-            ("parameter_summary".to_owned(), summary.into()),
-            ("runtime_context".to_owned(), context.into()),
-            ("configuration_context".to_owned(), architecture.clone().into()),
-            ("task_input_fields".to_owned(), resolved.input_fields(&[]).into()),
-        ]))
+        Ok(Description {
+            subject: Some(suite),
+            parameter_summary: Some(summary),
+            runtime_context: Some(context),
+            configuration_context: Some(architecture.clone()),
+            dynamic: NoDynamicData {},
+        })
     }
 
-    fn schema(&self) -> Value {
-        schema_for!(MmdebstrapData).to_value()
-    }
-
-    fn prepare(&self, data: &Value, dynamic: Option<&Value>) -> Result<Box<dyn Run>, TaskDataError> {
-        if let Some(dynamic) = dynamic.filter(|dynamic| !dynamic.is_null()) {
-            parse::<CommonDynamicData>(dynamic)?;
-        }
-        Ok(Box::new(run::MmdebstrapRun::new(MmdebstrapData::read(data)?)))
+    fn start(data: MmdebstrapData, _: NoDynamicData) -> Box<dyn Run> {
+        Box::new(run::MmdebstrapRun::new(data))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::task::Task;
 
     #[test]
     fn requirements_and_dynamic_data() {

@@ -5,22 +5,21 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use usine_model::lookup::LookupSingle;
-use usine_model::tags::Tags;
-use usine_model::work_request::{Results, TaskType};
+use usine_model::work_request::Results;
 
 use crate::Backend;
 use crate::run::{Bench, BoxFuture, Run, TaskError};
-use crate::task::{CommonDynamicData, Input, Resolved, ServerFacts, Task, base_tags};
-use crate::task_data::{SingleSchema, TaskDataError, default_task_configuration, parse, parse_with_old_names};
+use crate::task::{Resolved, ServerFacts};
+use crate::task_data::{SingleSchema, TaskDataError, default_task_configuration};
+use crate::worker_task::{Description, NoDynamicData, WorkerTask};
 
 /// The task.
 pub(crate) struct Noop;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NoopData {
+pub(crate) struct NoopData {
     /// How to end.
     #[serde(default = "success", deserialize_with = "result")]
     #[schemars(with = "String")]
@@ -67,52 +66,24 @@ fn result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Results, D::Erro
     deserializer.deserialize_any(ResultVisitor)
 }
 
-impl Task for Noop {
-    fn name(&self) -> &'static str {
-        "noop"
+impl WorkerTask for Noop {
+    const NAME: &'static str = "noop";
+
+    type Data = NoopData;
+    type Dynamic = NoDynamicData;
+
+    fn describe(_: &NoopData, _: &Resolved, _: &ServerFacts) -> Result<Description<NoDynamicData>, TaskDataError> {
+        Ok(Description {
+            subject: None,
+            parameter_summary: None,
+            runtime_context: None,
+            configuration_context: None,
+            dynamic: NoDynamicData {},
+        })
     }
 
-    fn task_type(&self) -> TaskType {
-        TaskType::Worker
-    }
-
-    fn check(&self, data: &Value) -> Result<(), TaskDataError> {
-        parse_with_old_names::<NoopData>(data).map(drop)
-    }
-
-    fn inputs(&self, data: &Value) -> Result<Vec<Input>, TaskDataError> {
-        self.check(data)?;
-        Ok(Vec::new())
-    }
-
-    fn required_tags(&self, data: &Value, _fallback_architecture: &str) -> Result<Tags, TaskDataError> {
-        self.check(data)?;
-        Ok(base_tags(self))
-    }
-
-    fn provided_tags(&self, _data: &Value, _resolved: &Resolved) -> Tags {
-        Tags::new()
-    }
-
-    fn dynamic_data(
-        &self,
-        data: &Value,
-        resolved: &Resolved,
-        _: &ServerFacts,
-    ) -> Result<Map<String, Value>, TaskDataError> {
-        self.check(data)?;
-        Ok(Map::from_iter([("task_input_fields".to_owned(), resolved.input_fields(&[]).into())]))
-    }
-
-    fn schema(&self) -> Value {
-        schemars::schema_for!(NoopData).to_value()
-    }
-
-    fn prepare(&self, data: &Value, dynamic: Option<&Value>) -> Result<Box<dyn Run>, TaskDataError> {
-        if let Some(dynamic) = dynamic.filter(|dynamic| !dynamic.is_null()) {
-            parse::<CommonDynamicData>(dynamic)?;
-        }
-        Ok(Box::new(NoopRun(parse_with_old_names::<NoopData>(data)?.result)))
+    fn start(data: NoopData, _: NoDynamicData) -> Box<dyn Run> {
+        Box::new(NoopRun(data.result))
     }
 }
 
@@ -126,9 +97,10 @@ impl Run for NoopRun {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::task::Task;
 
     #[test]
     fn data() {

@@ -2,7 +2,9 @@
 
 mod bench;
 mod execute;
+mod inside;
 mod process;
+mod shell;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,9 @@ use usine_model::work_request::Results;
 
 pub(crate) use bench::{Bench, TaskError};
 pub use execute::execute;
-pub(crate) use process::{Command, newest_file, quote};
+pub(crate) use inside::Recommends;
+pub(crate) use process::{Command, newest_file, quote, quote_all};
+pub(crate) use shell::{Shell, Step};
 
 /// Which stream of the live log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

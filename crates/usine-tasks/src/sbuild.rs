@@ -6,18 +6,15 @@ mod data;
 mod output;
 mod run;
 
-use schemars::schema_for;
-use serde_json::{Map, Value};
-use usine_model::artifact::{ArtifactCategory, source_name_and_version};
-use usine_model::lookup::LookupMultiple;
+use serde_json::Value;
+use usine_model::artifact::ArtifactCategory;
 use usine_model::tags::{self, Tags};
-use usine_model::work_request::TaskType;
 
-use crate::executor::IMAGE_CATEGORIES;
 use crate::extra_repositories;
 use crate::run::Run;
-use crate::task::{Input, InputLookup, Resolved, ServerFacts, Task, base_tags};
-use crate::task_data::{TaskDataError, parse};
+use crate::task::{BINARY_CATEGORIES, Input, Resolved, ResolvedArtifact, ServerFacts};
+use crate::task_data::TaskDataError;
+use crate::worker_task::{Description, ENVIRONMENT, ExecutorNeed, WorkerTask, environment, multiple, single, text_of};
 use data::{SbuildData, SbuildDynamicData};
 
 /// The task.
@@ -25,97 +22,66 @@ pub(crate) struct Sbuild;
 
 const SOURCE: &str = "input.source_artifact";
 const EXTRA_BINARIES: &str = "input.extra_binary_artifacts";
-const ENVIRONMENT: &str = "environment";
 
-impl SbuildData {
-    fn inputs(&self) -> Vec<Input> {
-        let input = |field: &str, lookup, categories: &[ArtifactCategory]| Input {
-            field: field.to_owned(),
-            lookup,
-            categories: categories.to_vec(),
-            environment: field == ENVIRONMENT,
-        };
-        let extra = LookupMultiple(self.input.extra_binary_artifacts.clone());
+impl WorkerTask for Sbuild {
+    const NAME: &'static str = "sbuild";
+
+    type Data = SbuildData;
+    type Dynamic = SbuildDynamicData;
+
+    fn check(data: &SbuildData, error: &mut TaskDataError) {
+        data.check(error);
+    }
+
+    fn inputs(data: &SbuildData) -> Vec<Input> {
         vec![
-            input(SOURCE, InputLookup::Single(self.input.source_artifact.clone()), &[ArtifactCategory::SourcePackage]),
-            input(EXTRA_BINARIES, InputLookup::Multiple(extra), &data::BINARY_CATEGORIES),
-            input(ENVIRONMENT, InputLookup::Single(self.environment.clone()), &IMAGE_CATEGORIES),
+            single(SOURCE, &data.input.source_artifact, &[ArtifactCategory::SourcePackage]),
+            multiple(EXTRA_BINARIES, &data.input.extra_binary_artifacts, &BINARY_CATEGORIES),
+            environment(&data.environment),
         ]
     }
-}
 
-impl Task for Sbuild {
-    fn name(&self) -> &'static str {
-        "sbuild"
+    fn executor(data: &SbuildData) -> Option<ExecutorNeed<'_>> {
+        Some(ExecutorNeed { backend: data.backend, build_architecture: Some(&data.build_architecture) })
     }
 
-    fn task_type(&self) -> TaskType {
-        TaskType::Worker
+    fn further_tags(_: &SbuildData) -> Tags {
+        Tags::from([tags::capability("sbuild")])
     }
 
-    fn check(&self, data: &Value) -> Result<(), TaskDataError> {
-        SbuildData::read(data).map(drop)
+    fn source_packages(_: &SbuildData, resolved: &Resolved) -> Vec<String> {
+        resolved.one(SOURCE).and_then(ResolvedArtifact::source).map(|(name, _)| name).into_iter().collect()
     }
 
-    fn inputs(&self, data: &Value) -> Result<Vec<Input>, TaskDataError> {
-        Ok(SbuildData::read(data)?.inputs())
-    }
-
-    fn required_tags(&self, data: &Value, _fallback_architecture: &str) -> Result<Tags, TaskDataError> {
-        let data = SbuildData::read(data)?;
-        let mut required = base_tags(self);
-        required.insert(tags::capability("sbuild"));
-        required.insert(tags::executor(&data.backend.decided().to_string()));
-        required.insert(tags::build_arch(&data.build_architecture));
-        Ok(required)
-    }
-
-    fn provided_tags(&self, _data: &Value, resolved: &Resolved) -> Tags {
-        let source = resolved.one(SOURCE).and_then(|source| source_name_and_version(source.category, &source.data));
-        source.map(|(name, _)| tags::source_package(&name)).into_iter().collect()
-    }
-
-    fn dynamic_data(
-        &self,
-        data: &Value,
+    fn describe(
+        data: &SbuildData,
         resolved: &Resolved,
         server: &ServerFacts,
-    ) -> Result<Map<String, Value>, TaskDataError> {
-        let data = SbuildData::read(data)?;
+    ) -> Result<Description<SbuildDynamicData>, TaskDataError> {
         let source = resolved.required(SOURCE)?;
-        let environment = resolved.required(ENVIRONMENT)?;
-        let (name, version) = source_name_and_version(source.category, &source.data)
-            .ok_or_else(|| TaskDataError::rule(SOURCE, "the artifact has no source package name"))?;
-        let summary = format!("{name}_{} ({})", version.unwrap_or_default(), data.host_architecture());
-        let extra: Vec<i64> = resolved.all(EXTRA_BINARIES).iter().map(|artifact| artifact.id).collect();
-        let repositories = extra_repositories::resolve(data.extra_repositories.as_deref(), resolved)?;
-        let repositories =
-            serde_json::to_value(repositories).map_err(|error| TaskDataError::rule("extra_repositories", error))?;
-        let mut fields = resolved.input_fields(&data.inputs());
-        fields.insert("build_architecture".to_owned(), data.build_architecture.clone().into());
-        fields.insert("debusine_fqdn".to_owned(), server.fqdn.clone().into());
-        Ok(Map::from_iter([
-            ("environment_id".to_owned(), environment.id.into()),
-            ("input_source_artifact_id".to_owned(), source.id.into()),
-            ("input_extra_binary_artifacts_ids".to_owned(), extra.into()),
-            ("extra_repositories".to_owned(), repositories),
-            ("binnmu_maintainer".to_owned(), format!("Debusine <noreply@{}>", server.fqdn).into()),
-            ("subject".to_owned(), name.into()),
-            ("parameter_summary".to_owned(), summary.into()),
-            ("runtime_context".to_owned(), data.runtime_context().into()),
-            ("configuration_context".to_owned(), environment.data.get("codename").cloned().unwrap_or_default()),
-            ("task_input_fields".to_owned(), fields.into()),
-        ]))
+        let (name, version) = source.named_source(SOURCE)?;
+        let dynamic = SbuildDynamicData {
+            environment_id: resolved.required(ENVIRONMENT)?.id,
+            input_source_artifact_id: source.id,
+            input_extra_binary_artifacts_ids: resolved.ids(EXTRA_BINARIES),
+            extra_repositories: extra_repositories::resolve(data.extra_repositories.as_deref(), resolved)?,
+            binnmu_maintainer: Some(format!("Debusine <noreply@{}>", server.fqdn)),
+        };
+        Ok(Description {
+            parameter_summary: Some(format!("{name}_{version} ({})", data.host_architecture())),
+            subject: Some(name),
+            runtime_context: data.runtime_context(),
+            configuration_context: text_of(resolved, ENVIRONMENT, "codename"),
+            dynamic,
+        })
     }
 
-    fn schema(&self) -> Value {
-        schema_for!(SbuildData).to_value()
+    fn input_values(_: &SbuildData, server: &ServerFacts) -> Vec<(&'static str, Value)> {
+        vec![("debusine_fqdn", server.fqdn.clone().into())]
     }
 
-    fn prepare(&self, data: &Value, dynamic: Option<&Value>) -> Result<Box<dyn Run>, TaskDataError> {
-        let data = SbuildData::read(data)?;
-        let dynamic: SbuildDynamicData = parse(dynamic.unwrap_or(&Value::Null))?;
-        Ok(Box::new(run::SbuildRun::new(data, dynamic)))
+    fn start(data: SbuildData, dynamic: SbuildDynamicData) -> Box<dyn Run> {
+        Box::new(run::SbuildRun::new(data, dynamic))
     }
 }
 
@@ -124,7 +90,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task::{ResolvedArtifact, input_artifact_ids};
+    use crate::task::{Task, input_artifact_ids};
 
     fn artifact(id: i64, category: ArtifactCategory, data: Value) -> ResolvedArtifact {
         ResolvedArtifact { id, category, data, workspace: "System".into(), lookup: id.into() }

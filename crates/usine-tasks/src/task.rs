@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use usine_model::artifact::ArtifactCategory;
+use usine_model::artifact::{ArtifactCategory, RelationType, source_name_and_version};
 use usine_model::lookup::{LookupMultiple, LookupSingle};
-use usine_model::tags::{self, Tags};
+use usine_model::tags::Tags;
 use usine_model::work_request::TaskType;
 
 use crate::extra_repositories::ExternalRepository;
@@ -38,6 +38,11 @@ pub trait Task: Send + Sync {
     /// If `data` is refused.
     fn inputs(&self, data: &Value) -> Result<Vec<Input>, TaskDataError>;
 
+    /// The inputs that follow from the resolved ones by relations, in order.
+    fn derived(&self) -> &'static [Derived] {
+        &[]
+    }
+
     /// The tags that a worker must provide; `fallback_architecture` counts where `data` names none.
     ///
     /// # Errors
@@ -66,6 +71,17 @@ pub trait Task: Send + Sync {
     /// # Errors
     /// If `data` or `dynamic` are refused.
     fn prepare(&self, data: &Value, dynamic: Option<&Value>) -> Result<Box<dyn Run>, TaskDataError>;
+}
+
+/// Inputs that follow from others: the server follows relations, step by step. The artifacts of all steps count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Derived {
+    /// Under which name [`Resolved`] has them.
+    pub field: &'static str,
+    /// The field to begin from.
+    pub from: &'static str,
+    /// Which relations to follow, to artifacts of which category.
+    pub steps: &'static [(RelationType, ArtifactCategory)],
 }
 
 /// A lookup in task data.
@@ -104,6 +120,22 @@ pub struct ResolvedArtifact {
     /// The lookup, or the element of a lookup of several, that found it.
     pub lookup: Value,
 }
+
+impl ResolvedArtifact {
+    /// Name and version of the source package that it is, was built from, or is about.
+    pub(crate) fn source(&self) -> Option<(String, Option<String>)> {
+        source_name_and_version(self.category, &self.data)
+    }
+
+    /// The same, where a task cannot do without; a missing version is empty.
+    pub(crate) fn named_source(&self, field: &str) -> Result<(String, String), TaskDataError> {
+        let named = self.source().map(|(name, version)| (name, version.unwrap_or_default()));
+        named.ok_or_else(|| TaskDataError::rule(field, "the artifact has no source package name"))
+    }
+}
+
+/// What brings binary packages.
+pub(crate) const BINARY_CATEGORIES: [ArtifactCategory; 2] = [ArtifactCategory::BinaryPackage, ArtifactCategory::Upload];
 
 /// What the server found for a task.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -153,6 +185,11 @@ impl Resolved {
 
     pub(crate) fn required(&self, field: &str) -> Result<&ResolvedArtifact, TaskDataError> {
         self.one(field).ok_or_else(|| TaskDataError::rule(field, "nothing was found for this lookup"))
+    }
+
+    /// The ids of what the lookup in `field` found.
+    pub(crate) fn ids(&self, field: &str) -> Vec<i64> {
+        self.all(field).iter().map(|artifact| artifact.id).collect()
     }
 
     pub(crate) fn suite(&self, index: usize) -> Option<&Option<ExternalRepository>> {
@@ -225,12 +262,6 @@ fn artifact_ids(fields: &Value, ids: &mut BTreeSet<i64>) {
     }
 }
 
-/// The tags that every task of a type and name requires.
-pub(crate) fn base_tags(task: &dyn Task) -> Tags {
-    let task_type = task.task_type();
-    Tags::from([tags::required_worker_type(task_type), tags::task_version(task_type, task.name(), task.version())])
-}
-
 /// What every task's dynamic data may have on the worker's side.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -240,6 +271,11 @@ pub(crate) struct CommonDynamicData {
     pub runtime_context: Option<String>,
     pub configuration_context: Option<String>,
     pub task_input_fields: Option<Map<String, Value>>,
+}
+
+impl CommonDynamicData {
+    pub const KEYS: [&'static str; 5] =
+        ["parameter_summary", "subject", "runtime_context", "configuration_context", "task_input_fields"];
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::fmt;
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Unexpected, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use usine_model::lookup::LookupSingle;
+use usine_model::lookup::{LookupError, LookupMultiple, LookupSingle};
 
 /// What is wrong with task data, by the path of the field: `input.source_artifact` → `Field required`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -222,6 +222,42 @@ pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
         .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a valid datetime"))
 }
 
+/// A lookup of several, as a field of task data: an object or a list, and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Multiple(pub LookupMultiple);
+
+impl Multiple {
+    /// Of no artifact at all.
+    pub fn none() -> Self {
+        Self(LookupMultiple(Value::Array(Vec::new())))
+    }
+
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.0.as_array().is_some_and(Vec::is_empty)
+    }
+}
+
+impl<'de> Deserialize<'de> for Multiple {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let lookup = LookupMultiple(Value::deserialize(deserializer)?);
+        let checked = if lookup.0.is_null() { Err(LookupError::NotAList) } else { lookup.elements().map(drop) };
+        checked.map_err(D::Error::custom)?;
+        Ok(Self(lookup))
+    }
+}
+
+impl JsonSchema for Multiple {
+    fn schema_name() -> Cow<'static, str> {
+        MultipleSchema::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        MultipleSchema::json_schema(generator)
+    }
+}
+
 /// What a single lookup looks like in a JSON Schema.
 #[derive(JsonSchema)]
 #[serde(untagged)]
@@ -237,7 +273,7 @@ pub(crate) enum SingleSchema {
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum MultipleSchema {
+enum MultipleSchema {
     /// A filter.
     Filter(serde_json::Map<String, Value>),
     /// Ids, paths, filters.
@@ -246,7 +282,6 @@ pub(crate) enum MultipleSchema {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;

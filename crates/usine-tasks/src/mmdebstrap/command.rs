@@ -91,6 +91,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mmdebstrap::Mmdebstrap;
+    use crate::worker_task::read;
 
     const BEGINNING: [&str; 10] = [
         "mmdebstrap",
@@ -129,7 +131,7 @@ mod tests {
             "bootstrap_repositories": [{"mirror": "https://d.example/debian", "suite": "bookworm", "components": ["main"]}],
         });
         let expected = [&BEGINNING[..], &MIDDLE, &INIT, &END].concat();
-        assert_eq!(command(&MmdebstrapData::read(&data).unwrap(), &files(), 30), expected);
+        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap(), &files(), 30), expected);
     }
 
     #[test]
@@ -173,6 +175,6 @@ mod tests {
             &END,
         ]
         .concat();
-        assert_eq!(command(&MmdebstrapData::read(&data).unwrap(), &files, 30), expected);
+        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap(), &files, 30), expected);
     }
 }

@@ -4,16 +4,15 @@ use std::collections::HashSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use strum::Display;
 use url::Url;
 use usine_model::lookup::LookupSingle;
 
-use crate::task_data::{SingleSchema, TaskDataError, boolean, default_task_configuration, parse};
+use crate::task_data::{SingleSchema, TaskDataError, boolean, default_task_configuration};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct MmdebstrapData {
+pub(crate) struct MmdebstrapData {
     pub bootstrap_options: BootstrapOptions,
     /// At least one.
     #[schemars(length(min = 1))]
@@ -28,7 +27,7 @@ pub(super) struct MmdebstrapData {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BootstrapOptions {
+pub(crate) struct BootstrapOptions {
     pub architecture: String,
     #[serde(default)]
     pub variant: Option<Variant>,
@@ -45,7 +44,7 @@ pub(super) struct BootstrapOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     Buildd,
     Minbase,
     #[serde(rename = "-")]
@@ -65,14 +64,14 @@ pub(super) enum Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-pub(super) enum GpgvCommand {
+pub(crate) enum GpgvCommand {
     Gpgv,
     GpgvSq,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BootstrapRepository {
+pub(crate) struct BootstrapRepository {
     pub mirror: String,
     pub suite: String,
     #[serde(default = "binary_only")]
@@ -92,14 +91,14 @@ pub(super) struct BootstrapRepository {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-pub(super) enum SourceType {
+pub(crate) enum SourceType {
     Deb,
     DebSrc,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum CheckSignatureWith {
+pub(crate) enum CheckSignatureWith {
     /// The keys that the worker's system trusts.
     #[default]
     System,
@@ -111,7 +110,7 @@ pub(super) enum CheckSignatureWith {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Keyring {
+pub(crate) struct Keyring {
     /// http, https, or file below one of the system's keyring directories.
     pub url: String,
     /// Empty: not checked.
@@ -134,19 +133,15 @@ fn binary_only() -> Vec<SourceType> {
 }
 
 impl MmdebstrapData {
-    pub fn read(data: &Value) -> Result<Self, TaskDataError> {
-        let data: Self = parse(data)?;
-        let mut error = TaskDataError::default();
-        if data.bootstrap_repositories.is_empty() {
+    pub fn check(&self, error: &mut TaskDataError) {
+        if self.bootstrap_repositories.is_empty() {
             error.add("bootstrap_repositories", "List should have at least 1 item after validation, not 0");
         }
-        check_words("bootstrap_options.extra_packages", &data.bootstrap_options.extra_packages, &mut error);
-        check_word("bootstrap_options.architecture", &data.bootstrap_options.architecture, &mut error);
-        for (index, repository) in data.bootstrap_repositories.iter().enumerate() {
-            repository.check(&format!("bootstrap_repositories[{index}]"), &mut error);
+        check_words("bootstrap_options.extra_packages", &self.bootstrap_options.extra_packages, error);
+        check_word("bootstrap_options.architecture", &self.bootstrap_options.architecture, error);
+        for (index, repository) in self.bootstrap_repositories.iter().enumerate() {
+            repository.check(&format!("bootstrap_repositories[{index}]"), error);
         }
-        error.into_result()?;
-        Ok(data)
     }
 }
 
@@ -218,9 +213,11 @@ fn check_unique(path: &str, items: &[String], error: &mut TaskDataError) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::mmdebstrap::Mmdebstrap;
+    use crate::worker_task::read;
 
     fn minimal() -> Value {
         json!({
@@ -232,12 +229,12 @@ mod tests {
     fn fault(change: impl FnOnce(&mut Value)) -> String {
         let mut data = minimal();
         change(&mut data);
-        MmdebstrapData::read(&data).unwrap_err().to_string()
+        read::<Mmdebstrap>(&data).unwrap_err().to_string()
     }
 
     #[test]
     fn minimal_data_have_defaults() {
-        let data = MmdebstrapData::read(&minimal()).unwrap();
+        let data = read::<Mmdebstrap>(&minimal()).unwrap();
         assert!(data.bootstrap_options.use_signed_by);
         assert_eq!(data.bootstrap_repositories[0].types, [SourceType::Deb]);
         assert_eq!(data.bootstrap_repositories[0].check_signature_with, CheckSignatureWith::System);
@@ -297,6 +294,6 @@ mod tests {
         let mut data = minimal();
         data["bootstrap_repositories"][0]["keyring"] =
             json!({"url": "file:///usr/share/keyrings/debian.gpg", "install": "yes"});
-        assert!(MmdebstrapData::read(&data).unwrap().bootstrap_repositories[0].keyring.as_ref().unwrap().install);
+        assert!(read::<Mmdebstrap>(&data).unwrap().bootstrap_repositories[0].keyring.as_ref().unwrap().install);
     }
 }

@@ -2,9 +2,8 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use chrono::SecondsFormat;
 use usine_model::artifact::{ArtifactCategory, RelationType, WorkRequestDebugLogs};
@@ -13,9 +12,10 @@ use walkdir::WalkDir;
 use super::process::{self, Command, Ended, Place, quote_all};
 use super::statistics::Watch;
 use super::{
-    ArtifactInfo, ArtifactRef, Host, HostError, LogStream, NewArtifact, NewRelation, PLAIN_TEXT, Surroundings,
+    ArtifactInfo, ArtifactRef, Host, HostError, LogStream, NewArtifact, NewRelation, PLAIN_TEXT, Shell, Step,
+    Surroundings,
 };
-use crate::executor::unshare_remove;
+use crate::executor::{Instance, unshare_remove};
 
 /// Why a phase broke off. All but cancellation end in the phase's log file.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,10 @@ pub struct Bench<'a> {
     pub(super) watch: Watch,
     pub(super) artifacts: Vec<NewArtifact>,
     pub(super) relations: Vec<NewRelation>,
-    /// The artifacts downloaded by [`Bench::download`], in order: the targets of relations.
+    /// The artifacts that were downloaded, in order: the targets of relations.
     fetched: Vec<i64>,
+    /// The system that commands run in, if the task has one.
+    pub(super) instance: Option<Box<dyn Instance>>,
 }
 
 impl<'a> Bench<'a> {
@@ -94,6 +96,7 @@ impl<'a> Bench<'a> {
             artifacts: Vec::new(),
             relations: Vec::new(),
             fetched: Vec::new(),
+            instance: None,
         };
         bench.exec = bench.make_directory("exec-", 0o700)?;
         bench.fetch = bench.make_directory("fetch-", 0o700)?;
@@ -110,10 +113,40 @@ impl<'a> Bench<'a> {
         self.unless_cancelled(self.host.artifact(id)).await
     }
 
+    /// An artifact whose category must be one of `expected`; `None` if it is not, which the log says.
+    pub(crate) async fn expect(
+        &self,
+        field: &str,
+        id: i64,
+        expected: &[ArtifactCategory],
+    ) -> Result<Option<ArtifactInfo>, TaskError> {
+        let artifact = self.artifact(id).await?;
+        if expected.contains(&artifact.category) {
+            return Ok(Some(artifact));
+        }
+        let names: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        let (category, expected) = (artifact.category, names.join(" or "));
+        let text = format!("{field} points to a {category}, not the expected {expected}.\n");
+        self.append_log("fetch_input.log", &text)?;
+        Ok(None)
+    }
+
     /// Downloads an artifact into [`Bench::fetch`]. Two inputs with a file of the same name are an error.
     pub(crate) async fn download(&mut self, artifact: &ArtifactInfo) -> Result<(), TaskError> {
+        self.download_into(artifact, &self.fetch.clone()).await
+    }
+
+    /// Downloads an artifact into a directory of its own below [`Bench::fetch`], which is made.
+    pub(crate) async fn download_apart(&mut self, artifact: &ArtifactInfo, name: &str) -> Result<PathBuf, TaskError> {
+        let directory = self.fetch.join(name);
+        fs::create_dir(&directory).map_err(TaskError::io(format!("cannot create {}", directory.display())))?;
+        self.download_into(artifact, &directory).await?;
+        Ok(directory)
+    }
+
+    async fn download_into(&mut self, artifact: &ArtifactInfo, directory: &Path) -> Result<(), TaskError> {
         let taken: Vec<_> =
-            artifact.files.keys().map(|path| path.as_str()).filter(|path| self.fetch.join(path).exists()).collect();
+            artifact.files.keys().map(|path| path.as_str()).filter(|path| directory.join(path).exists()).collect();
         if !taken.is_empty() {
             let names = taken.join(", ");
             return Err(TaskError::Other(format!(
@@ -121,9 +154,9 @@ impl<'a> Bench<'a> {
                 artifact.id
             )));
         }
-        self.unless_cancelled(self.host.download(artifact.id, self.fetch.clone())).await?;
+        self.unless_cancelled(self.host.download(artifact.id, directory.to_owned())).await?;
         self.fetched.push(artifact.id);
-        for entry in WalkDir::new(&self.fetch).min_depth(1).into_iter().filter_map(Result::ok) {
+        for entry in WalkDir::new(directory).into_iter().filter_map(Result::ok) {
             self.own(entry.path())?;
         }
         Ok(())
@@ -170,14 +203,12 @@ impl<'a> Bench<'a> {
 
     /// Gives a file to the user of the commands.
     pub(crate) fn own(&self, path: &Path) -> Result<(), TaskError> {
-        match &self.surroundings.identity {
-            Some(identity) => lchown(path, Some(identity.uid), Some(identity.gid)).map_err(TaskError::io(format!(
-                "cannot give {} to {}",
-                path.display(),
-                identity.name
-            ))),
-            None => Ok(()),
-        }
+        self.shell().own(path)
+    }
+
+    /// For the short commands around the task's own, in [`Bench::exec`].
+    pub(crate) fn shell(&self) -> Shell<'_> {
+        Shell::new(self.surroundings, &self.exec)
     }
 
     /// Processes in a user namespace open files as subordinate users: everybody must be able to get to `path`.
@@ -228,7 +259,7 @@ impl<'a> Bench<'a> {
             return Err(TaskError::Cancelled);
         }
         let temporary = self.make_directory("tmp-", 0o755)?;
-        let mut environment = self.base_environment();
+        let mut environment = self.shell().environment();
         environment.insert("TMPDIR".to_owned(), temporary.display().to_string());
         let place = Place {
             directory: &self.exec,
@@ -245,29 +276,7 @@ impl<'a> Bench<'a> {
 
     /// The standard output of a short command that succeeds.
     pub(crate) async fn output(&self, argv: &[String]) -> Result<Vec<u8>, TaskError> {
-        let fault = || TaskError::io(format!("cannot run {}", quote_all(argv)));
-        let [program, arguments @ ..] = argv else {
-            return Err(TaskError::Other("there is no program to run".to_owned()));
-        };
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments).env_clear().envs(self.base_environment()).current_dir(&self.exec);
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        if let Some(identity) = &self.surroundings.identity {
-            command.uid(identity.uid).gid(identity.gid);
-        }
-        let output = command.output().await.map_err(fault())?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let text = String::from_utf8_lossy(&output.stderr);
-        Err(TaskError::Other(format!("{} failed ({}): {}", quote_all(argv), output.status, text.trim())))
-    }
-
-    /// `PATH` and what the worker's configuration says: nothing else of the worker's own environment.
-    fn base_environment(&self) -> std::collections::BTreeMap<String, String> {
-        let mut environment = std::collections::BTreeMap::from([("PATH".to_owned(), self.surroundings.path.clone())]);
-        environment.extend(self.surroundings.environment.clone());
-        environment
+        self.shell().output(Step::new(argv.iter().cloned())).await
     }
 
     /// Removes a directory; what belongs to subordinate users is removed as their root. A failure is only logged.
@@ -275,7 +284,8 @@ impl<'a> Bench<'a> {
         if fs::remove_dir_all(directory).is_ok() {
             return;
         }
-        let asked = self.output(&unshare_remove([directory.display().to_string()])).await;
+        let removal = Step::new(unshare_remove([directory.display().to_string()]));
+        let asked = self.shell().uncancellable().output(removal).await;
         if directory.symlink_metadata().is_ok() {
             let reason = asked.err().map_or("no reason given".to_owned(), |error| error.to_string());
             tracing::warn!(directory = %directory.display(), reason, "cannot remove what a task left");

@@ -90,7 +90,7 @@ fn refused(code: &str, message: String) -> Outcome {
 async fn work(mut run: Box<dyn Run>, surroundings: &Surroundings, host: &dyn Host) -> Result<Outcome, TaskError> {
     let mut bench = Bench::new(surroundings, host)?;
     let mut result = phases(run.as_mut(), &mut bench).await;
-    if phase(run.as_mut(), &mut bench, Phase::CleanUp, |run, bench| run.clean_up(bench)).await.is_none() {
+    if phase(run.as_mut(), &mut bench, Phase::CleanUp, |run, bench| cleaned_up(run, bench)).await.is_none() {
         result = Results::Failure;
     }
     if bench.is_cancelled() {
@@ -115,7 +115,7 @@ async fn work(mut run: Box<dyn Run>, surroundings: &Surroundings, host: &dyn Hos
 async fn phases(run: &mut (dyn Run + 'static), bench: &mut Bench<'_>) -> Results {
     if phase(run, bench, Phase::Fetch, |run, bench| run.fetch(bench)).await != Some(true)
         || phase(run, bench, Phase::Configure, |run, bench| run.configure(bench)).await != Some(true)
-        || phase(run, bench, Phase::Prepare, |_, _| Box::pin(async { Ok(()) })).await.is_none()
+        || phase(run, bench, Phase::Prepare, |_, bench| Box::pin(bench.furnish_instance())).await.is_none()
     {
         return Results::Failure;
     }
@@ -131,6 +131,14 @@ async fn phases(run: &mut (dyn Run + 'static), bench: &mut Bench<'_>) -> Results
         Some(()) => result,
         None => Results::Failure,
     }
+}
+
+/// The task's own clean-up, and the end of its instance: the one does not depend on the other.
+fn cleaned_up<'a>(run: &'a mut dyn Run, bench: &'a mut Bench<'_>) -> BoxFuture<'a, Result<(), TaskError>> {
+    Box::pin(async move {
+        let own = run.clean_up(bench).await;
+        bench.stop_instance().await.and(own)
+    })
 }
 
 /// Writes what is inconsistent; whether nothing is.

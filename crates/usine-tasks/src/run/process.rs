@@ -34,6 +34,8 @@ const RULE: &str = "--------------------";
 pub(crate) struct Command {
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// What the log shows in their place: the command inside of an instance.
+    pub shown: Option<Vec<String>>,
     /// What it finds in its environment besides the rest.
     pub environment: BTreeMap<String, String>,
     /// A file name, in the working directory, for its standard output.
@@ -70,7 +72,7 @@ pub(crate) fn quote(word: &str) -> String {
 }
 
 /// A whole command, quoted.
-pub(super) fn quote_all(argv: &[String]) -> String {
+pub(crate) fn quote_all(argv: &[String]) -> String {
     argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
@@ -81,7 +83,7 @@ pub(super) async fn run(command: &Command, place: &Place<'_>) -> io::Result<Ende
         None => "stdout and stderr",
         Some(_) => "stderr only, stdout was captured",
     };
-    writeln!(log, "cmd: {}\noutput (contains {output}):", quote_all(&command.argv))?;
+    writeln!(log, "cmd: {}\noutput (contains {output}):", quote_all(command.shown.as_ref().unwrap_or(&command.argv)))?;
     let (ended, aborted) = stream(command, place, &mut log).await?;
     let code = ended.code.map_or("None".to_owned(), |code| code.to_string());
     let aborted = if aborted { "True" } else { "False" };

@@ -81,11 +81,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::sbuild::Sbuild;
+    use crate::worker_task::read;
 
     fn data(more: Value) -> SbuildData {
         let mut data = json!({"input": {"source_artifact": 12}, "build_architecture": "amd64", "environment": 3});
         data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        SbuildData::read(&data).unwrap()
+        read::<Sbuild>(&data).unwrap()
     }
 
     fn found() -> Found {

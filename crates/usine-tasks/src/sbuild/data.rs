@@ -5,24 +5,16 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, FixedOffset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use strum::Display;
-use usine_model::artifact::ArtifactCategory;
-use usine_model::lookup::{LookupMultiple, LookupSingle};
+use usine_model::lookup::LookupSingle;
 
 use crate::Backend;
 use crate::extra_repositories::{self, ExternalRepository, ExtraRepository};
-use crate::task_data::{
-    MultipleSchema, SingleSchema, TaskDataError, boolean, default_task_configuration, optional_time,
-    parse_with_old_names,
-};
-
-/// What may offer binary packages to apt.
-pub(super) const BINARY_CATEGORIES: [ArtifactCategory; 2] = [ArtifactCategory::BinaryPackage, ArtifactCategory::Upload];
+use crate::task_data::{Multiple, SingleSchema, TaskDataError, boolean, default_task_configuration, optional_time};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SbuildData {
+pub(crate) struct SbuildData {
     pub input: SbuildInput,
     pub build_architecture: String,
     /// Where to build.
@@ -52,25 +44,20 @@ pub(super) struct SbuildData {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SbuildInput {
+pub(crate) struct SbuildInput {
     /// What to build.
     #[schemars(with = "SingleSchema")]
     pub source_artifact: LookupSingle,
     /// Binary packages that are offered to apt.
-    #[serde(default = "nothing")]
-    #[schemars(with = "MultipleSchema")]
-    pub extra_binary_artifacts: Value,
-}
-
-fn nothing() -> Value {
-    Value::Array(Vec::new())
+    #[serde(default = "Multiple::none")]
+    pub extra_binary_artifacts: Multiple,
 }
 
 /// Which packages to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub(super) enum BuildComponent {
+pub(crate) enum BuildComponent {
     /// Architecture-dependent ones.
     Any,
     /// Architecture-independent ones.
@@ -86,7 +73,7 @@ fn only_any() -> Vec<BuildComponent> {
 /// A binary-only rebuild, without a change of the source.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BinNmu {
+pub(crate) struct BinNmu {
     pub changelog: String,
     /// Of the version, such as `+b1`.
     pub suffix: String,
@@ -102,7 +89,7 @@ pub(super) struct BinNmu {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub(super) enum Resolver {
+pub(crate) enum Resolver {
     Apt,
     Aptitude,
     Aspcud,
@@ -112,7 +99,7 @@ pub(super) enum Resolver {
 /// Dynamic data as the worker accepts them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SbuildDynamicData {
+pub(crate) struct SbuildDynamicData {
     pub environment_id: i64,
     pub input_source_artifact_id: i64,
     #[serde(default)]
@@ -121,42 +108,19 @@ pub(super) struct SbuildDynamicData {
     pub extra_repositories: Option<Vec<ExternalRepository>>,
     #[serde(default)]
     pub binnmu_maintainer: Option<String>,
-    // For display and history; a run does not need them.
-    #[serde(default)]
-    subject: Option<String>,
-    #[serde(default)]
-    parameter_summary: Option<String>,
-    #[serde(default)]
-    runtime_context: Option<String>,
-    #[serde(default)]
-    configuration_context: Option<String>,
-    #[serde(default)]
-    task_input_fields: Option<Map<String, Value>>,
 }
 
 impl SbuildData {
-    pub fn read(data: &Value) -> Result<Self, TaskDataError> {
-        let data: Self = parse_with_old_names(data)?;
-        let mut error = TaskDataError::default();
-        if let Err(problem) = LookupMultiple(data.input.extra_binary_artifacts.clone()).elements() {
-            error.add("input.extra_binary_artifacts", format!("Value error, {problem}"));
-        }
-        if data.input.extra_binary_artifacts.is_null() {
-            error.add(
-                "input.extra_binary_artifacts",
-                "Value error, Lookup of multiple collection items must be a dictionary or a list",
-            );
-        }
-        if data.binnmu.is_some() && data.has(BuildComponent::All) {
+    /// Adds to `error` the rules between fields that are broken.
+    pub fn check(&self, error: &mut TaskDataError) {
+        if self.binnmu.is_some() && self.has(BuildComponent::All) {
             error.extend(TaskDataError::rule("", "Cannot build architecture-independent packages in a binNMU"));
         }
-        let maintainer = data.binnmu.as_ref().and_then(|binnmu| binnmu.maintainer.as_deref());
+        let maintainer = self.binnmu.as_ref().and_then(|binnmu| binnmu.maintainer.as_deref());
         if maintainer.is_some_and(|maintainer| !is_name_and_address(maintainer)) {
             error.add("binnmu.maintainer", "Value error, expected 'Name <email address>'");
         }
-        extra_repositories::check(data.extra_repositories.as_deref(), &mut error);
-        error.into_result()?;
-        Ok(data)
+        extra_repositories::check(self.extra_repositories.as_deref(), error);
     }
 
     pub fn has(&self, component: BuildComponent) -> bool {
@@ -197,9 +161,11 @@ fn is_name_and_address(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::sbuild::Sbuild;
+    use crate::worker_task::read;
 
     fn minimal() -> Value {
         json!({"input": {"source_artifact": 12}, "build_architecture": "amd64", "environment": 3})
@@ -208,7 +174,7 @@ mod tests {
     fn changed(change: impl FnOnce(&mut Value)) -> Result<SbuildData, TaskDataError> {
         let mut data = minimal();
         change(&mut data);
-        SbuildData::read(&data)
+        read::<Sbuild>(&data)
     }
 
     fn fault(change: impl FnOnce(&mut Value)) -> String {

@@ -9,11 +9,12 @@ use usine_model::work_request::Results;
 
 use super::build_log::{self, BuildLog};
 use super::command::{Found, command};
-use super::data::{BINARY_CATEGORIES, SbuildData, SbuildDynamicData};
+use super::data::{SbuildData, SbuildDynamicData};
 use super::output;
 use crate::executor::Backend;
 use crate::extra_repositories;
-use crate::run::{ArtifactInfo, Bench, BoxFuture, Command, NewArtifact, PLAIN_TEXT, Run, TaskError};
+use crate::run::{Bench, BoxFuture, Command, NewArtifact, PLAIN_TEXT, Run, TaskError};
+use crate::task::BINARY_CATEGORIES;
 
 pub(super) struct SbuildRun {
     data: SbuildData,
@@ -27,36 +28,18 @@ impl SbuildRun {
         Self { data, dynamic, found: Found::default(), log: None }
     }
 
-    /// Downloads one input; `None` if it is not what it should be, which the log says.
-    async fn input(
-        &self,
-        bench: &mut Bench<'_>,
-        field: &str,
-        id: i64,
-        categories: &[ArtifactCategory],
-    ) -> Result<Option<ArtifactInfo>, TaskError> {
-        let artifact = bench.artifact(id).await?;
-        if !categories.contains(&artifact.category) {
-            let expected: Vec<String> = categories.iter().map(ToString::to_string).collect();
-            let category = artifact.category;
-            let text = format!("{field} points to a {category}, not the expected {}.\n", expected.join(" or "));
-            bench.append_log("fetch_input.log", &text)?;
-            return Ok(None);
-        }
-        bench.download(&artifact).await?;
-        Ok(Some(artifact))
-    }
-
     async fn fetch_inputs(&mut self, bench: &mut Bench<'_>) -> Result<bool, TaskError> {
         let source = [ArtifactCategory::SourcePackage];
         let id = self.dynamic.input_source_artifact_id;
-        let Some(source) = self.input(bench, "input.source_artifact", id, &source).await? else { return Ok(false) };
+        let Some(source) = bench.expect("input.source_artifact", id, &source).await? else { return Ok(false) };
+        bench.download(&source).await?;
         if let Some(dsc) = source.files.keys().find(|path| path.as_str().ends_with(".dsc")) {
             self.found.dsc = bench.fetch.join(dsc.as_str());
         }
         for (index, id) in self.dynamic.input_extra_binary_artifacts_ids.iter().enumerate() {
             let field = format!("input.extra_binary_artifacts[{index}]");
-            let Some(binary) = self.input(bench, &field, *id, &BINARY_CATEGORIES).await? else { return Ok(false) };
+            let Some(binary) = bench.expect(&field, *id, &BINARY_CATEGORIES).await? else { return Ok(false) };
+            bench.download(&binary).await?;
             let debs = binary.files.keys().map(ArtifactPath::as_str).filter(|path| path.ends_with(".deb"));
             self.found.extra_packages.extend(debs.map(|path| bench.fetch.join(path)));
         }
@@ -67,15 +50,10 @@ impl SbuildRun {
     }
 
     async fn fetch_environment(&mut self, bench: &mut Bench<'_>) -> Result<(), TaskError> {
-        let (environment, tarball) = bench.image(self.dynamic.environment_id).await?;
-        let (actual, expected) = (environment.category, self.data.backend.image_category());
-        if actual != expected {
-            return Err(TaskError::Other(format!("Unexpected artifact type {actual}; expected {expected}")));
-        }
-        let codename = environment.data.get("codename").and_then(|codename| codename.as_str());
-        let codename = codename.ok_or_else(|| TaskError::Other("the environment has no codename".to_owned()))?;
+        let image = bench.environment(self.data.backend, self.dynamic.environment_id).await?;
+        let codename = image.text("codename")?;
         self.found.codename = codename.to_owned();
-        self.found.tarball = tarball;
+        self.found.tarball = image.path.clone();
         let repositories = self.dynamic.extra_repositories.as_deref().unwrap_or_default();
         for file in extra_repositories::files(repositories, &self.data.build_architecture, codename) {
             let path = bench.fetch.join(&file.name);
