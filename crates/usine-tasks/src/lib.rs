@@ -4,15 +4,19 @@
 //! [`execute`]: it runs a task and gets back results, artifacts and relations as data, to be delivered by the worker.
 //! Nothing here speaks HTTP or SQL: whatever must be fetched is asked of a [`Host`].
 
+mod blhc;
 pub mod capabilities;
 mod executor;
 mod extra_repositories;
 mod mmdebstrap;
 mod noop;
+mod packages;
 mod run;
 mod sbuild;
 mod task;
 mod task_data;
+#[cfg(test)]
+mod test_support;
 mod worker_task;
 
 use usine_model::work_request::TaskType;
@@ -27,7 +31,7 @@ pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFa
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
-static REGISTRY: &[&dyn Task] = &[&mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+static REGISTRY: &[&dyn Task] = &[&blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -51,7 +55,7 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["mmdebstrap", "noop", "sbuild"]);
+        assert_eq!(registered(TaskType::Worker), ["blhc", "mmdebstrap", "noop", "sbuild"]);
     }
 
     #[test]

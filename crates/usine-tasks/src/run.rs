@@ -18,7 +18,7 @@ use usine_model::artifact::{ArtifactCategory, ArtifactPath, RelationType};
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 
-pub(crate) use bench::{Bench, TaskError};
+pub(crate) use bench::{Bench, TaskError, names_in};
 pub use execute::execute;
 pub(crate) use inside::Recommends;
 pub(crate) use process::{Command, newest_file, quote, quote_all};

@@ -91,10 +91,7 @@ mod tests {
 
     use super::*;
     use crate::task::{Task, input_artifact_ids};
-
-    fn artifact(id: i64, category: ArtifactCategory, data: Value) -> ResolvedArtifact {
-        ResolvedArtifact { id, category, data, workspace: "System".into(), lookup: id.into() }
-    }
+    use crate::test_support::{artifact, required_tags, server};
 
     fn resolved() -> Resolved {
         let source = json!({"name": "hello", "version": "2.12.3-1", "type": "dpkg", "dsc_fields": {}});
@@ -116,7 +113,7 @@ mod tests {
         let inputs = Sbuild.inputs(&data()).unwrap();
         let fields: Vec<_> = inputs.iter().map(|input| (input.field.as_str(), input.environment)).collect();
         assert_eq!(fields, [(SOURCE, false), (EXTRA_BINARIES, false), (ENVIRONMENT, true)]);
-        let tags: Vec<_> = Sbuild.required_tags(&data(), "riscv64").unwrap().into_iter().collect();
+        let tags = required_tags(&Sbuild, &data());
         assert_eq!(
             tags,
             [
@@ -133,8 +130,7 @@ mod tests {
 
     #[test]
     fn dynamic_data_have_the_keys_of_the_reference() {
-        let server = ServerFacts { fqdn: "d.example".into(), fallback_architecture: "amd64".into() };
-        let mut dynamic = Value::Object(Sbuild.dynamic_data(&data(), &resolved(), &server).unwrap());
+        let mut dynamic = Value::Object(Sbuild.dynamic_data(&data(), &resolved(), &server()).unwrap());
         assert_eq!(input_artifact_ids(&dynamic), [3, 12, 20].into());
         assert!(Sbuild.prepare(&data(), Some(&dynamic)).is_ok());
         let fields = dynamic.as_object_mut().unwrap().remove("task_input_fields").unwrap();
@@ -164,8 +160,7 @@ mod tests {
 
     #[test]
     fn what_was_not_found_is_named() {
-        let server = ServerFacts { fqdn: "d.example".into(), fallback_architecture: "amd64".into() };
-        let error = Sbuild.dynamic_data(&data(), &Resolved::new(), &server).unwrap_err();
+        let error = Sbuild.dynamic_data(&data(), &Resolved::new(), &server()).unwrap_err();
         assert!(error.errors.contains_key(SOURCE));
     }
 

@@ -333,3 +333,17 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 }
+
+/// The names in `directory` that `wanted` lets through, sorted.
+pub(crate) fn names_in(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, TaskError> {
+    let fault = || TaskError::io(format!("cannot list {}", directory.display()));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(fault())? {
+        let name = entry.map_err(fault())?.file_name().to_string_lossy().into_owned();
+        if wanted(&name) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use usine_debian::Version;
+
 use super::process::{self, Command, Ended, Place, quote_all};
 use super::{Bench, Step, TaskError};
 use crate::executor::{Backend, Image, Inside, USER, instance};
@@ -68,6 +70,16 @@ impl Bench<'_> {
             self.append_log(INSTALL_LOG, "Execution completed (exit code 0)\n")?;
         }
         Ok(())
+    }
+
+    /// The version of a package inside.
+    pub(crate) async fn installed_version(&self, package: &str) -> Result<Version, TaskError> {
+        let query = Inside::as_root(["dpkg-query", "--show", "--showformat=${Version}", package]);
+        let version = String::from_utf8_lossy(&self.output_inside(&query).await?).into_owned();
+        version
+            .trim()
+            .parse()
+            .map_err(|error| TaskError::Other(format!("version of {package} in the environment: {error}")))
     }
 
     /// Runs a command of the task inside: logged, streamed, ended with the run. `capture` names a file in [`Bench::exec`]

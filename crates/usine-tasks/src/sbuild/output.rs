@@ -1,16 +1,14 @@
 //! What a build left in its directory: whether it fits together, and the artifacts that it becomes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use usine_debian::{Changes, Deb, Dsc, extract_build_ids};
-use usine_model::artifact::{
-    ArtifactCategory, BinaryPackage, BuildId, DebugSymbols, PackageFormat, RelationType, SigningInput, Upload,
-};
+use usine_debian::{Changes, Dsc, extract_build_ids};
+use usine_model::artifact::{ArtifactCategory, BuildId, DebugSymbols, RelationType, SigningInput};
 
 use super::data::{BuildComponent, SbuildData};
-use crate::run::{ArtifactRef, Bench, LocalFile, NewArtifact, PLAIN_TEXT, TaskError};
+use crate::packages::{binary_package, only, upload};
+use crate::run::{ArtifactRef, Bench, LocalFile, NewArtifact, TaskError, names_in};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -52,37 +50,6 @@ fn compare(
     Ok(())
 }
 
-/// The names in `directory` that `wanted` lets through, sorted.
-fn names_in(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, TaskError> {
-    let fault = || TaskError::io(format!("cannot list {}", directory.display()));
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(fault())? {
-        let name = entry.map_err(fault())?.file_name().to_string_lossy().into_owned();
-        if wanted(&name) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// The one regular file whose name ends so, if any.
-pub(super) fn only(directory: &Path, suffix: &str) -> Result<Option<PathBuf>, TaskError> {
-    let names = names_in(directory, |name| name.ends_with(suffix))?;
-    match names.as_slice() {
-        [] => Ok(None),
-        [name] => {
-            let path = directory.join(name);
-            if path.symlink_metadata().is_ok_and(|kind| kind.is_file()) {
-                Ok(Some(path))
-            } else {
-                Err(TaskError::Other(format!("{name} is not a regular file")))
-            }
-        }
-        _ => Err(TaskError::Other(format!("more than one {suffix} file: {}", names.join(", ")))),
-    }
-}
-
 /// Puts all artifacts of a successful build on the tray, and how they relate.
 pub(super) fn upload_packages(data: &SbuildData, log: ArtifactRef, bench: &mut Bench<'_>) -> Result<(), TaskError> {
     let directory = bench.exec.clone();
@@ -114,29 +81,6 @@ pub(super) fn upload_packages(data: &SbuildData, log: ArtifactRef, bench: &mut B
         bench.relate(symbols, RelationType::RelatesTo, binary);
     }
     Ok(())
-}
-
-fn binary_package(path: &Path) -> Result<NewArtifact, TaskError> {
-    let deb = Deb::read(path)?;
-    let (name, version) = deb.source();
-    let data = BinaryPackage {
-        srcpkg_name: name.to_owned(),
-        srcpkg_version: version.to_owned(),
-        deb_fields: deb.fields().as_map().clone(),
-        deb_control_files: deb.control_files().to_vec(),
-    };
-    NewArtifact::new(ArtifactCategory::BinaryPackage, &data)?.with_file(path, None)
-}
-
-fn upload(path: &Path) -> Result<NewArtifact, TaskError> {
-    let changes = Changes::read(path)?;
-    let data = Upload { format: PackageFormat::Dpkg, changes_fields: changes.fields().as_map().clone() };
-    let mut artifact = NewArtifact::new(ArtifactCategory::Upload, &data)?.with_file(path, Some(PLAIN_TEXT))?;
-    let directory = path.parent().unwrap_or(Path::new(""));
-    for file in changes.files().iter().filter(|file| file.sha256.is_some()) {
-        artifact = artifact.with_file(&directory.join(&file.name), None)?;
-    }
-    Ok(artifact)
 }
 
 /// One artifact for each binary package that has a `-dbgsym` beside it.

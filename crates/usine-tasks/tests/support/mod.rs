@@ -25,6 +25,14 @@ pub struct Stored {
     pub files: Vec<PathBuf>,
 }
 
+/// What a run made, as if it had been uploaded.
+impl From<&NewArtifact> for Stored {
+    fn from(artifact: &NewArtifact) -> Self {
+        let files = artifact.files.values().map(|file| file.path.clone()).collect();
+        Self { category: artifact.category, data: artifact.data.clone(), files }
+    }
+}
+
 /// Hands out stored artifacts and files by URL; keeps the live log.
 pub struct DirHost {
     pub artifacts: BTreeMap<i64, Stored>,
@@ -47,6 +55,11 @@ impl DirHost {
 
     pub fn with(mut self, id: i64, category: ArtifactCategory, data: Value, files: Vec<PathBuf>) -> Self {
         self.artifacts.insert(id, Stored { category, data, files });
+        self
+    }
+
+    pub fn stored(mut self, id: i64, stored: Stored) -> Self {
+        self.artifacts.insert(id, stored);
         self
     }
 

@@ -1,55 +1,17 @@
-//! Whole runs with fake tools: shell scripts on a `PATH` of their own that record their arguments and leave files.
-
-mod support;
+//! Runs of noop, mmdebstrap and sbuild, and what a worker can do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::{DirHost, log, of, relations};
+use crate::world::{World, run};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::{DirHost, log, of, relations, surroundings};
-use tempfile::TempDir;
 use usine_model::artifact::{ArtifactCategory, validate_data};
 use usine_model::work_request::{Results, TaskType};
-use usine_tasks::{LogStream, Outcome, Surroundings, capabilities, execute};
-
-/// A root directory, with fake tools in `bin/`.
-struct World {
-    root: TempDir,
-    path: String,
-}
-
-impl World {
-    fn new() -> Self {
-        let root = tempfile::tempdir_in("/var/tmp").unwrap();
-        fs::create_dir(root.path().join("bin")).unwrap();
-        let path = format!("{}:/usr/bin:/bin", root.path().join("bin").display());
-        Self { root, path }
-    }
-
-    fn tool(&self, name: &str, script: &str) -> &Self {
-        let path = self.root.path().join("bin").join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        self
-    }
-
-    fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.root.path().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn surroundings(&self) -> Surroundings {
-        surroundings(&self.root, &self.path, None)
-    }
-}
-
-async fn run(task: &str, data: &Value, dynamic: Option<&Value>, around: &Surroundings, host: &DirHost) -> Outcome {
-    execute(TaskType::Worker, task, data, dynamic, around, host).await
-}
+use usine_tasks::{LogStream, Outcome, capabilities, execute, registered};
 
 fn code(outcome: &Outcome) -> &str {
     &outcome.output_data.errors.as_ref().unwrap()[0].code
@@ -523,15 +485,11 @@ fn capabilities_follow_the_tools_on_the_path() {
     assert_eq!(found["system:worker_type"], "external");
     assert_eq!(found["system:worker_version"], "0.1.0");
     assert!(found["system:total_physical_memory"].as_u64().unwrap() > 1 << 20);
-    let expected = [
-        "worker:build-arch:amd64",
-        "worker:build-arch:i386",
-        "worker:cap:sbuild",
-        "worker:task:worker:mmdebstrap:version:1",
-        "worker:task:worker:noop:version:1",
-        "worker:task:worker:sbuild:version:1",
-        "worker:type:external",
-    ];
+    let mut expected = vec!["worker:build-arch:amd64".to_owned(), "worker:build-arch:i386".to_owned()];
+    expected.push("worker:cap:sbuild".to_owned());
+    let tasks = registered(TaskType::Worker);
+    expected.extend(tasks.iter().map(|task| format!("worker:task:worker:{task}:version:1")));
+    expected.push("worker:type:external".to_owned());
     assert_eq!(found["provided_tags"], json!(expected));
     world.tool("unshare", "").tool("ip", "");
     let found = capabilities::detect_on(&bin.display().to_string(), "0.1.0");

@@ -1,0 +1,7 @@
+//! Whole runs with fake tools.
+
+mod basics;
+mod blhc;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;

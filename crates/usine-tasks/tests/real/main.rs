@@ -1,0 +1,9 @@
+//! The real tools, as an ordinary user, in environments that the real mmdebstrap made. Needs root, a mirror and some tools;
+//! says what is missing.
+
+mod blhc;
+mod bootstrap;
+mod house;
+mod source;
+#[path = "../support/mod.rs"]
+mod support;
