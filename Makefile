@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build demo test lint measure setup FORCE
+.PHONY: build demo test lint measure overhead setup FORCE
 
 build: target/release/usine
 
@@ -26,6 +26,10 @@ lint:
 # What the program costs at rest, and how fast it starts.
 measure: setup build
 	./packaging/measure
+
+# What a build costs more as a work request than by hand.
+overhead: setup build
+	./packaging/overhead
 
 test: setup
 	./packaging/run-tests
