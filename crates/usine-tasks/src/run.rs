@@ -3,6 +3,7 @@
 mod bench;
 mod execute;
 mod process;
+mod rules;
 mod statistics;
 
 use std::collections::BTreeMap;

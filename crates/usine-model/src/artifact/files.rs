@@ -186,10 +186,10 @@ impl ControlFile {
     }
 
     /// Checks that `paths` has one such file, and besides it exactly the names `listed`.
-    pub fn compare<'a>(
+    pub fn compare<'a, 'b>(
         self,
         paths: impl IntoIterator<Item = &'a str>,
-        listed: impl IntoIterator<Item = &'a str>,
+        listed: impl IntoIterator<Item = &'b str>,
     ) -> Result<(), InvalidFiles> {
         self.check(&paths.into_iter().collect(), Some(listed.into_iter().map(str::to_owned).collect()))
     }

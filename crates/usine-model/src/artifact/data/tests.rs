@@ -335,6 +335,8 @@ fn wrong_values_are_named_by_their_path() {
     }
     let message = error(Category::Autopkgtest, &without(Category::Autopkgtest, "/source_package/url"));
     assert_eq!(message, "source_package: missing field `url`");
+    let as_text = with(Category::SystemImage, "/size", json!("5000000000"));
+    assert_eq!(validate_data(Category::SystemImage, &as_text), Ok(()), "digits are a number");
 }
 
 #[test]
