@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use usine_debian::{Changes, Deb, Dsc};
+use usine_debian::{Algorithm, Changes, Deb, Dsc, InvalidArtifact, check_artifact};
 use usine_model::artifact::{
-    ArtifactCategory, BinaryPackage, InvalidData, PackageFormat, RelationType, SourcePackage, Upload, validate_data,
+    ArtifactCategory, BinaryPackage, PackageFormat, RelationType, SourcePackage, Upload, imposed_content_type,
 };
-use usine_protocol::artifact::{Artifact, CreateArtifact, CreateRelation};
+use usine_protocol::artifact::{Artifact, CreateArtifact, CreateRelation, NewFile};
 
-use crate::{Client, Error, new_file};
+use crate::upload::new_file;
+use crate::{Client, Error};
 
 /// An artifact whose files are still on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,16 +57,13 @@ pub enum ImportError {
         /// The architecture.
         architecture: String,
     },
-    /// A binary package under another name.
-    #[error("Valid file suffixes: ['.deb', '.udeb']. Invalid filename: {0:?}")]
-    Suffix(String),
-    /// The data would be refused by the server.
+    /// It breaks a rule of its category.
     #[error("{}: {source}", path.display())]
-    Data {
+    Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: InvalidData,
+        source: InvalidArtifact,
     },
     /// The server or the way to it.
     #[error(transparent)]
@@ -98,7 +96,7 @@ fn source_package(path: &Path) -> Result<LocalArtifact, ImportError> {
     let dsc = Dsc::read(path)?;
     let directory = directory_of(path);
     verify(path, dsc.listing().verify(directory)?)?;
-    let files = files_of(path, dsc.files().iter().map(|file| file.name.as_str()));
+    let files = files_of(path, dsc.listing().names(Algorithm::Md5));
     let data = SourcePackage {
         name: dsc.source().to_owned(),
         version: dsc.version().to_owned(),
@@ -109,10 +107,6 @@ fn source_package(path: &Path) -> Result<LocalArtifact, ImportError> {
 }
 
 fn binary_package(path: &Path) -> Result<LocalArtifact, ImportError> {
-    let name = name_of(path);
-    if !(name.ends_with(".deb") || name.ends_with(".udeb")) {
-        return Err(ImportError::Suffix(name));
-    }
     let deb = Deb::read(path)?;
     let (srcpkg_name, srcpkg_version) = deb.source();
     let data = BinaryPackage {
@@ -128,7 +122,8 @@ fn upload(path: &Path) -> Result<Vec<LocalArtifact>, ImportError> {
     let changes = Changes::read(path)?;
     let directory = directory_of(path);
     verify(path, changes.listing().verify(directory)?)?;
-    let files = files_of(path, changes.files().iter().map(|file| file.name.as_str()));
+    // As debusine: only what has a SHA-256 in the list is part of the upload.
+    let files = files_of(path, changes.listing().names(Algorithm::Sha256));
     let data = Upload { format: PackageFormat::Dpkg, changes_fields: changes.fields().as_map().clone() };
     let mut artifacts = vec![local(path, ArtifactCategory::Upload, &data, files)?];
     for architecture in changes.architectures() {
@@ -158,8 +153,9 @@ fn local(
     files: BTreeMap<String, PathBuf>,
 ) -> Result<LocalArtifact, ImportError> {
     let data = serde_json::to_value(data).map_err(|error| Error::invalid_body(&path.display().to_string(), error))?;
-    validate_data(category, &data).map_err(|source| ImportError::Data { path: path.to_owned(), source })?;
-    Ok(LocalArtifact { category, data, files })
+    let artifact = LocalArtifact { category, data, files };
+    artifact.check().map_err(|source| ImportError::Invalid { path: path.to_owned(), source })?;
+    Ok(artifact)
 }
 
 fn verify(path: &Path, problems: Vec<String>) -> Result<(), ImportError> {
@@ -186,6 +182,24 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+impl LocalArtifact {
+    /// Checks it against all rules of its category. Reads its control file, if it has one: blocks.
+    pub fn check(&self) -> Result<(), InvalidArtifact> {
+        let files = self.files.iter().map(|(path, local)| (path.as_str(), local.as_path()));
+        check_artifact(self.category, &self.data, files)
+    }
+
+    /// Its files as the server is told of them, with hashes and content types.
+    pub async fn new_files(&self) -> Result<BTreeMap<String, NewFile>, Error> {
+        let mut files = BTreeMap::new();
+        for (path, local) in &self.files {
+            let imposed = imposed_content_type(self.category, path);
+            files.insert(path.clone(), new_file(path, local, imposed).await?);
+        }
+        Ok(files)
+    }
+}
+
 impl Client {
     /// Creates an artifact and uploads what the server does not have yet.
     pub async fn upload_artifact(
@@ -194,14 +208,10 @@ impl Client {
         workspace: Option<&str>,
         progress: Progress<'_>,
     ) -> Result<Artifact, Error> {
-        let mut files = BTreeMap::new();
-        for (path, local) in &artifact.files {
-            files.insert(path.clone(), new_file(path, local, None).await?);
-        }
         let new = CreateArtifact {
             category: artifact.category.to_string(),
             workspace: workspace.map(str::to_owned),
-            files,
+            files: artifact.new_files().await?,
             data: artifact.data.clone(),
             work_request: None,
             expire_at: None,

@@ -19,7 +19,7 @@ pub use client::{Client, Options, Pace, Timeouts};
 pub use content_type::content_type;
 pub use download::ByteStream;
 pub use error::Error;
-pub use upload::{FileFacts, file_facts, new_file};
+pub use upload::{FileFacts, file_facts};
 
 /// What this program calls itself in `User-Agent`.
 pub const USER_AGENT: &str = concat!("usine/", env!("CARGO_PKG_VERSION"));

@@ -65,18 +65,18 @@ fn read_facts(path: &Path) -> std::io::Result<FileFacts> {
     }
 }
 
-/// The entry of a local file in a new artifact. `content_type`: imposed by the category, else found out.
-pub async fn new_file(path: &str, local: &Path, imposed: Option<String>) -> Result<NewFile, Error> {
+/// The entry of a local file in a new artifact, with the content type that its category imposes, else found out.
+pub(crate) async fn new_file(path: &str, local: &Path, imposed: Option<&str>) -> Result<NewFile, Error> {
     let facts = file_facts(local).await?;
     let content_type = match imposed {
         Some(content_type) => content_type,
-        None => content_type(path, local).map_err(Error::io(local))?.to_owned(),
+        None => content_type(path, local).map_err(Error::io(local))?,
     };
     Ok(NewFile {
         size: facts.size,
         file_type: "file".to_owned(),
         checksums: Checksums { sha256: facts.sha256 },
-        content_type: Some(content_type),
+        content_type: Some(content_type.to_owned()),
     })
 }
 

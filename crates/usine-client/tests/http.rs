@@ -522,6 +522,7 @@ async fn an_upload_is_imported_with_its_parts() {
     assert_eq!(calls[0]["category"], "debian:upload");
     assert_eq!(calls[0]["files"].as_object().unwrap().len(), 3);
     assert_eq!(calls[0]["files"]["hello_1.tar.xz"]["content_type"], "application/x-xz; charset=binary");
+    assert_eq!(calls[0]["files"]["hello_1_source.changes"]["content_type"], "text/plain; charset=utf-8");
     assert_eq!(calls[0]["data"]["changes_fields"]["Files"][0]["priority"], "optional");
     assert_eq!(calls[1]["category"], "debian:source-package");
     assert_eq!(calls[1]["data"]["dsc_fields"]["Source"], "hello");
@@ -536,6 +537,15 @@ fn damaged_uploads_are_not_imported() {
     std::fs::write(directory.path().join("hello_1.tar.xz"), "other").unwrap();
     let error = usine_client::import::artifacts_of(&changes).unwrap_err().to_string();
     assert!(error.contains("sha256 for file hello_1.tar.xz does not match"), "{error}");
+    // Without SHA-256 no file is part of the upload, and what Files lists is missing then.
+    let changes = write_upload(directory.path());
+    let text = std::fs::read_to_string(&changes).unwrap();
+    let (before, rest) = text.split_once("Checksums-Sha256:").unwrap();
+    let (_, after) = rest.split_once("Files:").unwrap();
+    std::fs::write(&changes, format!("{before}Files:{after}")).unwrap();
+    let error = usine_client::import::artifacts_of(&changes).unwrap_err().to_string();
+    let expected = "Files in the upload and listed in the .changes must match. Files: [] Listed: ['hello_1.dsc', 'hello_1.tar.xz']";
+    assert!(error.ends_with(expected), "{error}");
     std::fs::remove_file(directory.path().join("hello_1.tar.xz")).unwrap();
     let error = usine_client::import::artifacts_of(&directory.path().join("hello_1.dsc")).unwrap_err().to_string();
     assert!(error.contains("does not exist: 'hello_1.tar.xz'"), "{error}");

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod archive;
+mod artifact;
 mod changes;
 mod control;
 mod deb;
@@ -16,6 +17,7 @@ mod open;
 mod version;
 
 pub use architecture::{Architecture, InvalidArchitecture};
+pub use artifact::{InvalidArtifact, check_artifact};
 pub use changes::Changes;
 pub use control::{Fields, MAX_TEXT_BYTES, Syntax, parse_paragraph};
 pub use deb::{Deb, build_ids, extract_build_ids};

@@ -1,7 +1,8 @@
-//! Artifacts: their categories, what data each must have, how they relate, and which file names are safe.
+//! Artifacts: their categories, what data and files each must have, how they relate, and which file names are safe.
 
 mod category;
 mod data;
+mod files;
 mod path;
 
 pub use category::{ArtifactCategory, RelationType};
@@ -14,4 +15,5 @@ pub use data::{
     SigningResult, SourcePackage, SystemImage, SystemTarball, Upload, WorkRequestDebugLogs, label,
     source_name_and_version, validate_data,
 };
+pub use files::{ControlFile, InvalidFiles, imposed_content_type, validate_files};
 pub use path::{ArtifactPath, InvalidPath};

@@ -4,6 +4,7 @@ mod bench;
 mod execute;
 mod inside;
 mod process;
+mod rules;
 mod shell;
 mod statistics;
 

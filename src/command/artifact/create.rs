@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use usine_client::Client;
 use usine_client::config::ServerConfig;
 use usine_client::import::LocalArtifact;
-use usine_client::{Client, new_file};
-use usine_model::artifact::{ArtifactCategory, validate_data};
+use usine_model::artifact::{ArtifactCategory, ArtifactPath};
 use usine_protocol::artifact::CreateArtifact;
 
 use crate::exit::failure;
@@ -50,16 +50,12 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
         data: Value::Object(data.map(|data| data.map).unwrap_or_default()),
         files: local_files(&args.upload, args.upload_base_directory.as_deref())?,
     };
-    validate_data(local.category, &local.data).map_err(|error| failure(format!("Cannot create artifact: {error}")))?;
-    let mut files = BTreeMap::new();
-    for (path, on_disk) in &local.files {
-        files.insert(path.clone(), new_file(path, on_disk, None).await?);
-    }
+    local.check().map_err(|error| failure(format!("Cannot create artifact: {error}")))?;
     let new = CreateArtifact {
         category: local.category.to_string(),
         workspace: args.workspace.or_else(|| config.default_workspace.clone()),
-        files,
-        data: local.data,
+        files: local.new_files().await?,
+        data: local.data.clone(),
         work_request: None,
         expire_at: args.expire_at.map(|at| json!(usine_protocol::time::to_text(&at))),
     };
@@ -89,9 +85,13 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
 /// Each file under its path in the artifact: its path below `base`, or its name alone.
 fn local_files(uploads: &[PathBuf], base: Option<&Path>) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let refuse = |text: String| failure(format!("Cannot create artifact: {text}"));
+    let base = base.map(std::path::absolute).transpose()?;
+    if let Some(base) = base.as_ref().filter(|base| !base.is_dir()) {
+        return Err(refuse(format!("\"{}\" is not a directory", base.display())));
+    }
     let mut files = BTreeMap::new();
     for upload in uploads {
-        let (on_disk, path) = match base {
+        let (on_disk, path) = match &base {
             Some(base) => {
                 let on_disk = base.join(upload);
                 let below = on_disk.strip_prefix(base).map(Path::to_path_buf);
@@ -106,6 +106,7 @@ fn local_files(uploads: &[PathBuf], base: Option<&Path>) -> anyhow::Result<BTree
             return Err(refuse(format!("\"{}\" {why}", on_disk.display())));
         }
         let path = path.to_str().ok_or_else(|| refuse(format!("{path:?}: file names must be UTF-8")))?.to_owned();
+        path.parse::<ArtifactPath>().map_err(|error| refuse(error.to_string()))?;
         if let Some(other) = files.insert(path.clone(), on_disk.clone()) {
             let (one, two) = (other.display(), on_disk.display());
             return Err(refuse(format!("\"{one}\" and \"{two}\" would both be \"{path}\" in the artifact")));
@@ -134,6 +135,10 @@ mod tests {
         assert!(clash.ends_with("would both be \"a\" in the artifact"), "{clash}");
         let outside = paths(&[PathBuf::from("/etc/passwd")], Some(base)).unwrap_err().to_string();
         assert!(outside.contains("is not below"), "{outside}");
+        let above = paths(&[PathBuf::from("../a")], Some(&base.join("logs"))).unwrap_err().to_string();
+        assert!(above.contains("without empty, '.' or '..' components"), "{above}");
+        let file = paths(&[], Some(&base.join("a"))).unwrap_err().to_string();
+        assert!(file.starts_with("Cannot create artifact: ") && file.ends_with("is not a directory"), "{file}");
         assert!(paths(&[base.join("b")], None).unwrap_err().to_string().ends_with("does not exist"));
         assert!(paths(&[base.join("logs")], None).unwrap_err().to_string().ends_with("is not a regular file"));
     }

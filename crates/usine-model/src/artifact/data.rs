@@ -34,6 +34,7 @@ pub use reports::{
 pub use signing::{SigningInput, SigningOutcome, SigningOutput, SigningPurpose, SigningResult};
 pub use system::{BootMechanism, ImageFormat, SystemImage, SystemTarball};
 pub use upload::{InvalidUpload, Upload};
+pub(super) use upload::{listed_in_changes, listed_in_dsc};
 
 use super::ArtifactCategory;
 
@@ -61,7 +62,8 @@ pub enum InvalidData {
 
 /// Checks that `data` is what `category` asks for: required keys there, unknown keys absent, types right.
 ///
-/// `null` counts as missing for optional keys, and integers may come as numeric strings. Nothing is said about files.
+/// `null` counts as missing for optional keys, and integers may come as numeric strings. For the files see
+/// [`validate_files`](super::validate_files).
 pub fn validate_data(category: ArtifactCategory, data: &Value) -> Result<(), InvalidData> {
     if !data.is_object() {
         return Err(InvalidData::NotADictionary);

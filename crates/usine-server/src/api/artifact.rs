@@ -12,7 +12,7 @@ use serde_json::{Map, json};
 use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::{ArtifactFilter, File, FileInArtifact, NewArtifact, NewFile, expire_at};
 use usine_db::{Artifact as Row, ArtifactManager, WorkRequestManager, WorkspaceManager};
-use usine_model::artifact::{ArtifactCategory, ArtifactPath};
+use usine_model::artifact::{ArtifactCategory, ArtifactPath, validate_data, validate_files};
 use usine_protocol::artifact::{Artifact, Checksums, CreateArtifact, File as WireFile, NewFile as WireNewFile};
 
 use crate::auth::{Identity, Requester};
@@ -70,6 +70,11 @@ async fn create(
         .parse()
         .map_err(|_| ApiError::bad_request("Error").detail(format!("{}: invalid artifact category", body.category)))?;
 
+    // The data are checked again, and refused, below; here they only go first.
+    if validate_data(category, &body.data).is_ok() {
+        validate_files(category, &body.data, files.iter().map(|file| file.path.as_str()))
+            .map_err(|error| ApiError::bad_request(TITLE).field("files", error.to_string()))?;
+    }
     let new = NewArtifact {
         category,
         workspace_id: workspace.id,

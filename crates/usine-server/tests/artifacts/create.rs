@@ -100,6 +100,64 @@ stories! {
         server.stop().await;
     }
 
+    async fn files_must_fit_the_category(server: TestServer) {
+        let build_id = "0123456789abcdef0123456789abcdef01234567";
+        let changes = json!({"Source": "a", "Version": "1", "Architecture": "source", "Files": [{"name": "a_1.dsc"}]});
+        let upload = json!({"type": "dpkg", "changes_fields": changes});
+        let dsc = json!({"Source": "a", "Files": [{"name": "a_1.tar.xz"}]});
+        let package = |dsc_fields| json!({"name": "a", "version": "1", "type": "dpkg", "dsc_fields": dsc_fields});
+        let binary = json!({"srcpkg_name": "a", "srcpkg_version": "1", "deb_fields": {}, "deb_control_files": []});
+        let log = json!({"source": "a", "version": "1", "filename": "a.build"});
+        let index = json!({"path": "main/source/Sources.xz"});
+        let body = |category: &str, data: &Value, files: &[&str]| {
+            let files: Vec<(&str, &[u8])> = files.iter().map(|path| (*path, &b"x"[..])).collect();
+            let mut body = of(&files);
+            body["category"] = json!(category);
+            body["data"] = data.clone();
+            body
+        };
+        for (category, data, files, expected) in [
+            ("debian:source-package", &package(dsc.clone()), &["a_1.tar.xz"][..], "Expecting 1 .dsc file in ['a_1.tar.xz']"),
+            ("debian:source-package", &package(dsc.clone()), &["a_1.dsc", "b"], "listed in the .dsc must match. Files: ['b']"),
+            ("debian:upload", &upload, &["a.changes", "a_1.dsc", "b"], "must match. Files: ['a_1.dsc', 'b'] Listed: ['a_1.dsc']"),
+            ("debian:binary-package", &binary, &["a_1_all.ddeb"], "Invalid filename: \\\"a_1_all.ddeb\\\""),
+            ("debian:binary-package", &binary, &[], "Must have exactly one file"),
+            ("debian:package-build-log", &log, &["a.build", "b.build"], "Expected number of files: 1 Actual: 2"),
+            ("debian:debug-symbols", &json!({"build_ids": [build_id]}), &["x"], "Files: ['x'] Listed: ['0123"),
+            ("debian:repository-index", &index, &["Sources"], "Expected file name: \\\"Sources.xz\\\""),
+            ("debian:blhc", &json!({}), &["blhc.log"], "Files required: ['blhc.txt'] Actual: ['blhc.log']"),
+            ("debusine:signing-input", &json!({}), &[], "Expected at least one file"),
+        ] {
+            let request = server.post("/api/1.0/artifact/", body(category, data, files)).key(&server.alice);
+            let title = request.refused(400).await;
+            assert!(title.starts_with("Cannot deserialize artifact | {\"files\":[\""), "{category} {files:?}: {title}");
+            assert!(title.contains(expected), "{category} {files:?}: {title}");
+        }
+        assert_eq!(server.get("/api/usine/1.0/artifact/").answers(200).await, json!([]), "nothing is left behind");
+
+        // Names are enough: the content comes later, and what the data do not say is not known.
+        for (category, data, files) in [
+            ("debian:source-package", &package(dsc), &["a_1.dsc", "a_1.tar.xz"][..]),
+            ("debian:source-package", &package(json!({})), &["b_1.dsc", "b_1.tar.xz"]),
+            ("debian:upload", &upload, &["a.changes", "a_1.dsc"]),
+            ("debian:binary-package", &binary, &["a_1_all.udeb"]),
+            ("debian:package-build-log", &log, &["a.build"]),
+            ("debian:debug-symbols", &json!({"build_ids": [build_id]}), &[build_id]),
+            ("debian:repository-index", &index, &["Sources.xz"]),
+            ("debian:repository-index", &json!({}), &["Release"]),
+            ("debian:blhc", &json!({}), &["blhc.txt"]),
+            ("debusine:signing-input", &json!({}), &["a/boot/a.efi"]),
+            ("debusine:work-request-debug-logs", &json!({}), &["cmd-output.log", "stages.log"]),
+            ("debusine:test", &json!({}), &["anything", "at/all.dsc"]),
+        ] {
+            let made = server.post("/api/1.0/artifact/", body(category, data, files)).key(&server.alice).answers(201).await;
+            let mut paths: Vec<_> = made["files_to_upload"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+            paths.sort_unstable();
+            assert_eq!(paths, files, "{category}");
+        }
+        server.stop().await;
+    }
+
     async fn a_work_request_makes_artifacts_in_its_own_name(server: TestServer) {
         let (id, key) = server.running(&[]).await;
         let (other, _) = server.running(&[]).await;

@@ -296,7 +296,8 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// If one of its files is not a regular file: a task's commands must not make the worker upload what a link names.
-    pub(crate) fn upload(&mut self, artifact: NewArtifact) -> Result<ArtifactRef, TaskError> {
+    /// If it breaks a rule of its category.
+    pub(crate) fn upload(&mut self, mut artifact: NewArtifact) -> Result<ArtifactRef, TaskError> {
         for file in artifact.files.values() {
             let what = format!("cannot upload {}", file.path.display());
             let kind = file.path.symlink_metadata().map_err(TaskError::io(what.clone()))?;
@@ -304,6 +305,7 @@ impl<'a> Bench<'a> {
                 return Err(TaskError::Other(format!("{what}: not a regular file")));
             }
         }
+        artifact.follow_rules()?;
         self.artifacts.push(artifact);
         Ok(ArtifactRef::Made(self.artifacts.len() - 1))
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
+use strum::IntoEnumIterator;
 use url::Url;
 
 use super::lenient;
@@ -21,8 +23,8 @@ pub struct Lintian {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LintianSummary {
-    /// Number of tags of each severity; makers give all severities.
-    #[serde(deserialize_with = "lenient::counts")]
+    /// Number of tags of each severity, 0 if there are none.
+    #[serde(deserialize_with = "counts_of_all")]
     pub tags_count_by_severity: BTreeMap<LintianSeverity, u64>,
     /// Packages with tags, and their files.
     pub package_filename: BTreeMap<String, String>,
@@ -36,9 +38,20 @@ pub struct LintianSummary {
     pub distribution: String,
 }
 
+fn counts_of_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<LintianSeverity, u64>, D::Error> {
+    let counts = lenient::counts(deserializer)?;
+    match LintianSeverity::iter().find(|severity| !counts.contains_key(severity)) {
+        Some(severity) => Err(D::Error::custom(format!("missing severity `{severity}`"))),
+        None => Ok(counts),
+    }
+}
+
 /// How bad a tag of lintian is, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::EnumIter)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display, strum::EnumIter,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum LintianSeverity {
     /// `E`.
     Error,

@@ -324,8 +324,19 @@ fn wrong_values_are_named_by_their_path() {
         let message = error(category, &with(category, pointer, value));
         assert!(message.starts_with(expected), "{message:?} does not start with {expected:?}");
     }
+    for severity in LintianSeverity::iter() {
+        let pointer = format!("/summary/tags_count_by_severity/{severity}");
+        let message = error(Category::Lintian, &without(Category::Lintian, &pointer));
+        assert_eq!(message, format!("summary.tags_count_by_severity: missing severity `{severity}`"));
+    }
+    for key in example(Category::Lintian).0["summary"].as_object().unwrap().keys() {
+        let message = error(Category::Lintian, &without(Category::Lintian, &format!("/summary/{key}")));
+        assert_eq!(message, format!("summary: missing field `{key}`"));
+    }
     let message = error(Category::Autopkgtest, &without(Category::Autopkgtest, "/source_package/url"));
     assert_eq!(message, "source_package: missing field `url`");
+    let as_text = with(Category::SystemImage, "/size", json!("5000000000"));
+    assert_eq!(validate_data(Category::SystemImage, &as_text), Ok(()), "digits are a number");
 }
 
 #[test]

@@ -96,6 +96,16 @@ fn architectures(changes: &Map<String, Value>) -> Result<BTreeSet<&str>, Invalid
     }
 }
 
+/// The names that the `dsc_fields` of a source package list, if they do.
+pub(in super::super) fn listed_in_dsc(data: &Value) -> Option<Vec<String>> {
+    listed(data.get("dsc_fields")?.as_object()?).ok()
+}
+
+/// The names that the `changes_fields` of an upload list, if they do.
+pub(in super::super) fn listed_in_changes(data: &Value) -> Option<Vec<String>> {
+    listed(data.get("changes_fields")?.as_object()?).ok()
+}
+
 /// The names in `Files`.
 pub(super) fn listed(changes: &Map<String, Value>) -> Result<Vec<String>, InvalidUpload> {
     match field(changes, "Files") {
