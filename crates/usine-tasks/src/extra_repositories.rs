@@ -3,12 +3,14 @@
 //! (sources.list(5)).
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use usine_model::lookup::LookupSingle;
 
+use crate::run::{Bench, TaskError};
 use crate::task::Resolved;
 use crate::task_data::{SingleSchema, TaskDataError};
 
@@ -179,6 +181,31 @@ pub(crate) fn files(repositories: &[ExternalRepository], architecture: &str, cod
     }
     sources.append(&mut keys);
     sources
+}
+
+/// The files that tell apt in an environment about repositories, on the worker.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenFiles {
+    /// For `/etc/apt/sources.list.d`.
+    pub sources: Vec<PathBuf>,
+    /// For `/etc/apt/keyrings`.
+    pub keys: Vec<PathBuf>,
+}
+
+/// Writes [`files`] into [`Bench::fetch`].
+pub(crate) fn write(
+    repositories: Option<&[ExternalRepository]>,
+    architecture: &str,
+    codename: &str,
+    bench: &Bench<'_>,
+) -> Result<WrittenFiles, TaskError> {
+    let mut written = WrittenFiles::default();
+    for file in files(repositories.unwrap_or_default(), architecture, codename) {
+        let path = bench.fetch.join(&file.name);
+        bench.write(&path, file.content.as_bytes(), 0o644)?;
+        if file.is_key { written.keys.push(path) } else { written.sources.push(path) }
+    }
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -232,13 +232,18 @@ impl NewArtifact {
     }
 
     /// Adds a file under its own name; its content type is guessed from that unless given.
-    pub(crate) fn with_file(mut self, path: &Path, content_type: Option<&str>) -> Result<Self, TaskError> {
+    pub(crate) fn with_file(self, path: &Path, content_type: Option<&str>) -> Result<Self, TaskError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name: ArtifactPath =
+        let name =
             name.parse().map_err(|error| TaskError::Other(format!("cannot upload {}: {error}", path.display())))?;
+        Ok(self.with_file_as(name, path, content_type))
+    }
+
+    /// The same under another name.
+    pub(crate) fn with_file_as(mut self, name: ArtifactPath, path: &Path, content_type: Option<&str>) -> Self {
         let content_type = content_type.or_else(|| content_type_of(name.as_str())).map(str::to_owned);
         self.files.insert(name, LocalFile { path: path.to_owned(), content_type });
-        Ok(self)
+        self
     }
 }
 
@@ -251,6 +256,7 @@ fn content_type_of(name: &str) -> Option<&'static str> {
     match suffix {
         "buildinfo" | "dsc" | "changes" => Some(PLAIN_TEXT),
         "md" => Some("text/markdown; charset=utf-8"),
+        "json" => Some("application/json; charset=utf-8"),
         "deb" | "udeb" | "ddeb" => Some("application/vnd.debian.binary-package; charset=binary"),
         "xz" => Some("application/x-xz; charset=binary"),
         "gz" => Some("application/gzip; charset=binary"),

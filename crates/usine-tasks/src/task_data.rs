@@ -206,6 +206,42 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
     deserializer.deserialize_any(Boolean)
 }
 
+/// An integer from 0 on, or its digits as a text.
+pub(crate) fn natural<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Natural;
+
+    impl Visitor<'_> for Natural {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a valid integer")
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u64, E> {
+            let negative = |_| E::invalid_value(Unexpected::Signed(value), &"greater than or equal to 0");
+            u64::try_from(value).map_err(negative)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Natural)
+}
+
+/// The same, or null for none.
+pub(crate) fn optional_natural<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Natural(#[serde(deserialize_with = "natural")] u64);
+
+    Ok(Option::<Natural>::deserialize(deserializer)?.map(|Natural(value)| value))
+}
+
 /// A time as ISO 8601; without a zone it is UTC. Null is none.
 pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -105,7 +105,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     let [program, arguments @ ..] = command.argv.as_slice() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run"));
     };
-    let (out_reader, out_writer) = io::pipe()?;
+    let (out_reader, out_writer) = output_pipe(place)?;
     let mut prepared = tokio::process::Command::new(program);
     prepared
         .args(arguments)
@@ -122,7 +122,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     let mut captured = None;
     let mut error_reader = None;
     if let Some(name) = &command.capture {
-        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = output_pipe(place)?;
         prepared.stderr(writer);
         error_reader = Some(receiver(reader.into())?);
         captured = Some(File::create(place.directory.join(name))?);
@@ -197,6 +197,16 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     live.flush(true);
     let code = status.filter(|_| !aborted).and_then(|status| status.code().or_else(|| Some(-status.signal()?)));
     Ok((Ended { code }, aborted))
+}
+
+/// A pipe that belongs to the command's user: some commands open `/dev/stderr` once more (autopkgtest does), and a pipe
+/// can be opened only by its owner.
+fn output_pipe(place: &Place<'_>) -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    if let Some(identity) = place.identity {
+        fchown(&writer, Some(identity.uid), Some(identity.gid))?;
+    }
+    Ok((reader, writer))
 }
 
 fn receiver(reader: OwnedFd) -> io::Result<Receiver> {

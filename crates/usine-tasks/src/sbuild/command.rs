@@ -1,17 +1,56 @@
-//! The command line of sbuild(1) with a chroot in user namespaces.
+//! The command line of sbuild(1).
 
 use std::path::{Path, PathBuf};
 
 use super::data::{BuildComponent, SbuildData};
+use crate::executor::VirtServer;
 use crate::run::quote;
+
+/// How sbuild gets to a system to build in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Chroot {
+    /// It unpacks the environment's tarball itself, in user namespaces.
+    Unshare(PathBuf),
+    /// A virtualization server of autopkgtest gives it one.
+    Autopkgtest(VirtServer),
+}
+
+impl Default for Chroot {
+    fn default() -> Self {
+        Self::Unshare(PathBuf::new())
+    }
+}
+
+impl Chroot {
+    fn options(&self) -> Vec<String> {
+        match self {
+            Self::Unshare(tarball) => vec![
+                "--chroot-mode=unshare".to_owned(),
+                format!("--chroot={}", tarball.display()),
+                "--chroot-setup-commands=rm -f /etc/resolv.conf".to_owned(),
+            ],
+            Self::Autopkgtest(VirtServer { server, arguments }) => {
+                // sbuild replaces %-words in them.
+                let options = arguments.iter().map(|argument| argument.replace('%', "%%"));
+                let mode = [
+                    "--chroot-mode=autopkgtest".to_owned(),
+                    format!("--autopkgtest-virt-server=autopkgtest-virt-{server}"),
+                ];
+                mode.into_iter()
+                    .chain(options.map(|option| format!("--autopkgtest-virt-server-opt={option}")))
+                    .collect()
+            }
+        }
+    }
+}
 
 /// What was found out on the worker for the command.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Of the environment.
     pub codename: String,
-    /// The environment's tarball.
-    pub tarball: PathBuf,
+    /// Where the build happens.
+    pub chroot: Chroot,
     /// `.sources` files for the chroot.
     pub sources: Vec<PathBuf>,
     /// Keys for the chroot.
@@ -33,10 +72,8 @@ pub(super) fn command(data: &SbuildData, found: &Found, maintainer: Option<&str>
         switch(BuildComponent::Source, "source"),
         format!("--arch={}", data.build_architecture),
         format!("--dist={}", found.codename),
-        "--chroot-mode=unshare".to_owned(),
-        format!("--chroot={}", found.tarball.display()),
-        "--chroot-setup-commands=rm -f /etc/resolv.conf".to_owned(),
     ];
+    argv.extend(found.chroot.options());
     for file in &found.sources {
         argv.push(pipe_into_chroot(file, |name| format!("cat > /etc/apt/sources.list.d/{name}")));
     }
@@ -93,7 +130,7 @@ mod tests {
     fn found() -> Found {
         Found {
             codename: "bookworm".into(),
-            tarball: "/images/3/system.tar.xz".into(),
+            chroot: Chroot::Unshare("/images/3/system.tar.xz".into()),
             dsc: "/f/hello_1-1.dsc".into(),
             ..Found::default()
         }
@@ -121,8 +158,10 @@ mod tests {
     #[test]
     fn with_everything() {
         let data = data(json!({
-            "build_components": ["source", "all"], "build_profiles": ["nocheck", "cross"], "build_dep_resolver": "aspcud",
+            "build_components": ["source", "any"], "build_profiles": ["nocheck", "cross"], "build_dep_resolver": "aspcud",
             "aspcud_criteria": "-count(down)", "resolve_alternatives": true,
+            "binnmu": {"changelog": "Rebuild for x.", "suffix": "+b1", "timestamp": "2024-01-02T00:00:00Z",
+                "maintainer": "A <a@b.example>"},
         }));
         let found = Found {
             sources: vec!["/f/extra_repository_0.sources".into(), "/f x/extra_repository_1.sources".into()],
@@ -131,7 +170,7 @@ mod tests {
             ..found()
         };
         let expected = [
-            &["sbuild", "--purge-deps=never", "--no-run-lintian", "--no-arch-any", "--arch-all", "--source"][..],
+            &["sbuild", "--purge-deps=never", "--no-run-lintian", "--arch-any", "--no-arch-all", "--source"][..],
             &CHROOT,
             &[
                 "--pre-build-commands=cat /f/extra_repository_0.sources | %SBUILD_CHROOT_EXEC sh -c \
@@ -140,6 +179,11 @@ mod tests {
                  'cat > /etc/apt/sources.list.d/extra_repository_1.sources'",
                 "--pre-build-commands=cat /f/extra_apt_key_0.asc | %SBUILD_CHROOT_EXEC sh -c \
                  'mkdir -p /etc/apt/keyrings && cat > /etc/apt/keyrings/extra_apt_key_0.asc'",
+                "--make-binNMU=Rebuild for x.",
+                "--append-to-version=+b1",
+                "--binNMU=0",
+                "--binNMU-timestamp=Tue, 02 Jan 2024 00:00:00 +0000",
+                "--maintainer=A <a@b.example>",
                 "--profiles=nocheck,cross",
                 "--build-dep-resolver=aspcud",
                 "--aspcud-criteria=-count(down)",
@@ -154,36 +198,95 @@ mod tests {
         assert_eq!(command(&data, &found, None), expected);
     }
 
+    /// The whole command of `data` in which `middle` stands between the chroot and the end.
+    fn in_between(middle: &[&str]) -> Vec<String> {
+        let start = ["sbuild", "--purge-deps=never", "--no-run-lintian", "--arch-any", "--no-arch-all", "--no-source"];
+        let end = ["--bd-uninstallable-explainer=dose3", "/f/hello_1-1.dsc"];
+        [&start[..], &CHROOT, middle, &end].concat().into_iter().map(str::to_owned).collect()
+    }
+
     #[test]
     fn binnmus() {
-        let part = |binnmu: Value| -> Vec<String> {
-            let argv = command(&data(json!({"binnmu": binnmu})), &found(), Some("Debusine <noreply@d.example>"));
-            argv.into_iter()
-                .filter(|word| {
-                    word.to_lowercase().contains("nmu") || word.contains("tainer") || word.contains("append")
-                })
-                .collect()
+        let maintainer = Some("Debusine <noreply@d.example>");
+        let plain = data(json!({"binnmu": {"changelog": "Rebuild for x.", "suffix": "+b1"}}));
+        let expected = in_between(&[
+            "--make-binNMU=Rebuild for x.",
+            "--append-to-version=+b1",
+            "--binNMU=0",
+            "--maintainer=Debusine <noreply@d.example>",
+        ]);
+        assert_eq!(command(&plain, &found(), maintainer), expected);
+        let full = json!({"changelog": "x", "suffix": "+b2", "timestamp": "2024-01-02T03:04:05+02:00",
+            "maintainer": "A <a@b.example>"});
+        let expected = in_between(&[
+            "--make-binNMU=x",
+            "--append-to-version=+b2",
+            "--binNMU=0",
+            "--binNMU-timestamp=Tue, 02 Jan 2024 03:04:05 +0200",
+            "--maintainer=A <a@b.example>",
+        ]);
+        assert_eq!(command(&data(json!({"binnmu": full})), &found(), maintainer), expected);
+    }
+
+    #[test]
+    fn extra_repositories_for_new_and_old_releases() {
+        let new = Found { sources: vec!["/f/extra_repository_0.sources".into()], ..found() };
+        let sources = "--pre-build-commands=cat /f/extra_repository_0.sources | %SBUILD_CHROOT_EXEC sh -c \
+                 'cat > /etc/apt/sources.list.d/extra_repository_0.sources'";
+        assert_eq!(command(&data(json!({})), &new, None), in_between(&[sources]));
+        let old = Found { keys: vec!["/f/extra_apt_key_0.asc".into()], ..new };
+        let key = "--pre-build-commands=cat /f/extra_apt_key_0.asc | %SBUILD_CHROOT_EXEC sh -c \
+                 'mkdir -p /etc/apt/keyrings && cat > /etc/apt/keyrings/extra_apt_key_0.asc'";
+        assert_eq!(command(&data(json!({})), &old, None), in_between(&[sources, key]));
+    }
+
+    #[test]
+    fn through_a_virtualization_server() {
+        let with = |server, arguments: &[&str]| {
+            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let chroot = Chroot::Autopkgtest(VirtServer { server, arguments });
+            command(&data(json!({})), &Found { chroot, ..found() }, None)
+        };
+        let expected = |server: &[&str]| {
+            let mut expected = in_between(&[]);
+            let start = expected.iter().position(|word| word == CHROOT[2]).unwrap();
+            expected.splice(start..start + 3, server.iter().map(|word| (*word).to_owned()));
+            expected
         };
         assert_eq!(
-            part(json!({"changelog": "Rebuild for x.", "suffix": "+b1"})),
-            [
-                "--make-binNMU=Rebuild for x.",
-                "--append-to-version=+b1",
-                "--binNMU=0",
-                "--maintainer=Debusine <noreply@d.example>"
-            ]
+            with("incus", &["artifact/3", "--", "--profile", "de%busine"]),
+            expected(&[
+                "--chroot-mode=autopkgtest",
+                "--autopkgtest-virt-server=autopkgtest-virt-incus",
+                "--autopkgtest-virt-server-opt=artifact/3",
+                "--autopkgtest-virt-server-opt=--",
+                "--autopkgtest-virt-server-opt=--profile",
+                "--autopkgtest-virt-server-opt=de%%busine",
+            ])
         );
         assert_eq!(
-            part(
-                json!({"changelog": "x", "suffix": "+b1", "timestamp": "2024-01-02T00:00:00Z", "maintainer": "A <a@b.example>"})
-            ),
-            [
-                "--make-binNMU=x",
-                "--append-to-version=+b1",
-                "--binNMU=0",
-                "--binNMU-timestamp=Tue, 02 Jan 2024 00:00:00 +0000",
-                "--maintainer=A <a@b.example>",
-            ]
+            with("incus", &["--vm", "artifact/3", "--", "--profile", "debusine"]),
+            expected(&[
+                "--chroot-mode=autopkgtest",
+                "--autopkgtest-virt-server=autopkgtest-virt-incus",
+                "--autopkgtest-virt-server-opt=--vm",
+                "--autopkgtest-virt-server-opt=artifact/3",
+                "--autopkgtest-virt-server-opt=--",
+                "--autopkgtest-virt-server-opt=--profile",
+                "--autopkgtest-virt-server-opt=debusine",
+            ])
+        );
+        assert_eq!(
+            with("qemu", &["--boot", "efi", "--dpkg-architecture", "amd64", "/images/100%/a%%b.qcow2"]),
+            expected(&[
+                "--chroot-mode=autopkgtest",
+                "--autopkgtest-virt-server=autopkgtest-virt-qemu",
+                "--autopkgtest-virt-server-opt=--boot",
+                "--autopkgtest-virt-server-opt=efi",
+                "--autopkgtest-virt-server-opt=--dpkg-architecture",
+                "--autopkgtest-virt-server-opt=amd64",
+                "--autopkgtest-virt-server-opt=/images/100%%/a%%%%b.qcow2",
+            ])
         );
     }
 }

@@ -8,11 +8,11 @@ use usine_model::artifact::{ArtifactCategory, ArtifactPath, PackageBuildLog, Rel
 use usine_model::work_request::Results;
 
 use super::build_log::{self, BuildLog};
-use super::command::{Found, command};
+use super::command::{Chroot, Found, command};
 use super::data::{SbuildData, SbuildDynamicData};
 use super::output;
-use crate::executor::Backend;
-use crate::extra_repositories;
+use crate::executor::{Backend, virt_server};
+use crate::extra_repositories::{self, WrittenFiles};
 use crate::run::{Bench, BoxFuture, Command, NewArtifact, PLAIN_TEXT, Run, TaskError};
 use crate::task::BINARY_CATEGORIES;
 
@@ -43,23 +43,23 @@ impl SbuildRun {
             let debs = binary.files.keys().map(ArtifactPath::as_str).filter(|path| path.ends_with(".deb"));
             self.found.extra_packages.extend(debs.map(|path| bench.fetch.join(path)));
         }
-        if self.data.backend.decided() == Backend::Unshare {
-            self.fetch_environment(bench).await?;
-        }
+        self.fetch_environment(bench).await?;
         Ok(true)
     }
 
     async fn fetch_environment(&mut self, bench: &mut Bench<'_>) -> Result<(), TaskError> {
-        let image = bench.environment(self.data.backend, self.dynamic.environment_id).await?;
+        let backend = self.data.backend;
+        let image = bench.environment(backend, self.dynamic.environment_id).await?;
         let codename = image.text("codename")?;
-        self.found.codename = codename.to_owned();
-        self.found.tarball = image.path.clone();
-        let repositories = self.dynamic.extra_repositories.as_deref().unwrap_or_default();
-        for file in extra_repositories::files(repositories, &self.data.build_architecture, codename) {
-            let path = bench.fetch.join(&file.name);
-            bench.write(&path, file.content.as_bytes(), 0o644)?;
-            if file.is_key { self.found.keys.push(path) } else { self.found.sources.push(path) }
-        }
+        let repositories = self.dynamic.extra_repositories.as_deref();
+        let WrittenFiles { sources, keys } =
+            extra_repositories::write(repositories, &self.data.build_architecture, codename, bench)?;
+        let chroot = match backend.decided() {
+            // sbuild's own way; the server of autopkgtest for it would be slower.
+            Backend::Unshare => Chroot::Unshare(image.path.clone()),
+            _ => Chroot::Autopkgtest(virt_server(backend, &image)?),
+        };
+        self.found = Found { codename: codename.to_owned(), chroot, sources, keys, ..std::mem::take(&mut self.found) };
         Ok(())
     }
 
@@ -121,16 +121,14 @@ impl Run for SbuildRun {
 
     fn configure<'a>(&'a mut self, bench: &'a mut Bench<'_>) -> BoxFuture<'a, Result<bool, TaskError>> {
         Box::pin(async move {
-            let problem = if self.data.backend.decided() != Backend::Unshare {
-                format!("backend {} is not available on this worker\n", self.data.backend)
-            } else if !self.found.dsc.is_file() {
-                "Input source package not found.\n".to_owned()
-            } else {
+            if !self.found.dsc.is_file() {
+                bench.append_log("configure_for_execution.log", "Input source package not found.\n")?;
+                return Ok(false);
+            }
+            if matches!(self.found.chroot, Chroot::Unshare(_)) {
                 bench.check_reachable(&bench.surroundings.directory)?;
-                return Ok(true);
-            };
-            bench.append_log("configure_for_execution.log", &problem)?;
-            Ok(false)
+            }
+            Ok(true)
         })
     }
 

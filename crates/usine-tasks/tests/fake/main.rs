@@ -1,5 +1,6 @@
 //! Whole runs with fake tools.
 
+mod autopkgtest;
 mod basics;
 mod blhc;
 #[path = "../support/mod.rs"]

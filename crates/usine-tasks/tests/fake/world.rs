@@ -11,6 +11,9 @@ use usine_tasks::{Outcome, Surroundings, execute};
 
 use super::support::{DirHost, surroundings};
 
+/// A source package that no tool of these tests unpacks.
+pub const DSC: &str = "Format: 3.0 (native)\nSource: tiny\nBinary: tiny\nArchitecture: any all\nVersion: 1:1.0\n";
+
 /// A root directory, with fake tools in `bin/`.
 pub struct World {
     pub root: TempDir,

@@ -28,10 +28,12 @@ pub fn output(argv: &[&str]) -> String {
 /// Says at once all that is missing, and how to get it.
 pub fn user_and_tools() -> Identity {
     let mut missing = Vec::new();
-    for tool in ["mmdebstrap", "sbuild", "newuidmap", "arch-test", "unshare", "dpkg-source", "dpkg-query"] {
+    for tool in
+        ["mmdebstrap", "sbuild", "autopkgtest", "newuidmap", "arch-test", "unshare", "dpkg-source", "dpkg-query"]
+    {
         if !PATH.split(':').any(|directory| Path::new(directory).join(tool).is_file()) {
             missing.push(format!(
-                "{tool} (apt-get install --no-install-recommends mmdebstrap sbuild uidmap arch-test dpkg-dev debian-archive-keyring)"
+                "{tool} (apt-get install --no-install-recommends mmdebstrap sbuild autopkgtest uidmap arch-test dpkg-dev debian-archive-keyring)"
             ));
         }
     }

@@ -1,6 +1,7 @@
 //! The real tools, as an ordinary user, in environments that the real mmdebstrap made. Needs root, a mirror and some tools;
 //! says what is missing.
 
+mod autopkgtest;
 mod blhc;
 mod bootstrap;
 mod house;

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use usine_model::artifact::{ArtifactCategory, RelationType, WorkRequestDebugLogs};
+use usine_model::artifact::{ArtifactCategory, ArtifactPath, RelationType, WorkRequestDebugLogs};
 use usine_tasks::{
     ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LogStream, NewArtifact, Outcome, Surroundings,
 };
@@ -70,9 +70,10 @@ impl DirHost {
     fn info(&self, id: i64) -> Result<ArtifactInfo, HostError> {
         let stored = self.artifacts.get(&id).ok_or(HostError::Artifact { id, reason: "not found".into() })?;
         let file = |path: &PathBuf| {
-            let name = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let name: ArtifactPath = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
             let size = path.metadata().unwrap().len();
-            (name, FileInfo { size, sha256: String::new(), url: String::new() })
+            let url = format!("https://d.example/artifact/{id}/raw/{name}");
+            (name, FileInfo { size, sha256: String::new(), url })
         };
         let files = stored.files.iter().map(file).collect();
         Ok(ArtifactInfo { id, category: stored.category, data: stored.data.clone(), files })
