@@ -60,7 +60,7 @@ fn provided_tags(path: &str, architectures: &[String]) -> Tags {
 }
 
 /// The executable of that name in the first directory of `path` that has one.
-fn which(path: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn which(path: &str, name: &str) -> Option<PathBuf> {
     let is_executable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     path.split(':')
         .filter(|directory| !directory.is_empty())

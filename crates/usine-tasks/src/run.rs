@@ -1,8 +1,10 @@
 //! Running a task on a worker: what the worker gives to it, what it gives back, and the phases in between.
 
 mod bench;
+mod cgroup;
 mod execute;
 mod process;
+mod resources;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -17,8 +19,10 @@ use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 
 pub(crate) use bench::{Bench, TaskError};
+pub use cgroup::Cgroups;
 pub use execute::execute;
 pub(crate) use process::{Command, newest_file, quote};
+pub use resources::Resources;
 
 /// Which stream of the live log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub struct Surroundings {
     pub http_read_timeout: u32,
     /// The user that commands run as; without one, the worker's own. Only root can choose.
     pub identity: Option<Identity>,
+    /// What it may use, and the means to measure it.
+    pub resources: Resources,
     /// Cancelled when the worker wants to stop.
     pub cancel: CancellationToken,
 }

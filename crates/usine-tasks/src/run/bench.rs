@@ -11,6 +11,7 @@ use usine_model::artifact::{ArtifactCategory, RelationType, WorkRequestDebugLogs
 use walkdir::WalkDir;
 
 use super::process::{self, Command, Ended, Place, quote_all};
+use super::resources::Meter;
 use super::statistics::Watch;
 use super::{
     ArtifactInfo, ArtifactRef, Host, HostError, LogStream, NewArtifact, NewRelation, PLAIN_TEXT, Surroundings,
@@ -90,7 +91,7 @@ impl<'a> Bench<'a> {
             exec: PathBuf::new(),
             fetch: PathBuf::new(),
             logs,
-            watch: Watch::start(host.now()),
+            watch: Watch::start(host.now(), Meter::start(surroundings)),
             artifacts: Vec::new(),
             relations: Vec::new(),
             fetched: Vec::new(),
@@ -129,9 +130,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The file of an environment; from here on the machine's memory is sampled.
+    /// The file of an environment.
     pub(crate) async fn image(&mut self, id: i64) -> Result<(ArtifactInfo, PathBuf), TaskError> {
-        self.watch.start_sampling();
         self.unless_cancelled(self.host.image(id)).await
     }
 
@@ -237,6 +237,7 @@ impl<'a> Bench<'a> {
             identity: self.surroundings.identity.as_ref(),
             host: self.host,
             cancel: &self.surroundings.cancel,
+            meter: &self.watch.meter,
         };
         let ended = process::run(command, &place).await;
         self.remove(&temporary).await;
