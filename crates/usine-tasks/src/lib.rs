@@ -25,8 +25,8 @@ use usine_model::work_request::TaskType;
 pub use executor::Backend;
 pub use extra_repositories::{ExternalRepository, ExtraRepository};
 pub use run::{
-    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact, NewRelation,
-    Outcome, Surroundings, execute,
+    ArtifactInfo, ArtifactRef, Cgroups, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact,
+    NewRelation, Outcome, Resources, Surroundings, execute,
 };
 pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
 pub use task_data::TaskDataError;

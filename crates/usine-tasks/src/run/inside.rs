@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use usine_debian::Version;
 
-use super::process::{self, Command, Ended, Place, quote_all};
+use super::bench::COMMAND_LOG;
+use super::process::{self, Command, Ended, quote_all};
 use super::{Bench, Step, TaskError};
 use crate::executor::{Backend, Image, Inside, USER, instance};
 
@@ -95,14 +96,8 @@ impl Bench<'_> {
             capture: capture.map(str::to_owned),
             ..Command::default()
         };
-        let place = Place {
-            directory: &self.exec,
-            log: &self.logs.join("cmd-output.log"),
-            environment: host.environment,
-            identity: self.surroundings.identity.as_ref(),
-            host: self.host,
-            cancel: &self.surroundings.cancel,
-        };
+        let log = self.logs.join(COMMAND_LOG);
+        let place = self.place(&log, host.environment);
         let ended = process::run(&command, &place).await;
         ended.map_err(TaskError::io(format!("command {}", inside.argv.first().map_or("", String::as_str))))
     }

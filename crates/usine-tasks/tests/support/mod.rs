@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use usine_model::artifact::{ArtifactCategory, ArtifactPath, RelationType, WorkRequestDebugLogs};
 use usine_tasks::{
-    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LogStream, NewArtifact, Outcome, Surroundings,
+    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LogStream, NewArtifact, Outcome, Resources,
+    Surroundings,
 };
 
 /// An artifact "on the server".
@@ -140,6 +141,7 @@ pub fn surroundings(root: &TempDir, path: &str, identity: Option<Identity>) -> S
         environment: BTreeMap::new(),
         http_read_timeout: 30,
         identity,
+        resources: Resources::default(),
         cancel: CancellationToken::new(),
     }
 }
