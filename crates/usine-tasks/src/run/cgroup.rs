@@ -285,4 +285,35 @@ mod tests {
         assert_eq!(mount_of(hybrid), Some(("/sys/fs/cgroup/uni\\fied".into(), "/a b".into())));
         assert_eq!(mount_of("1 2 0:3 / /sys rw - sysfs sysfs rw\ngarbage\n"), None);
     }
+
+    /// With plain files in place of the kernel's, for machines whose kernel has no memory controller to give.
+    #[test]
+    fn the_kernel_is_asked_in_its_words() {
+        let base = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: base.path().to_owned(), prefix: "usine-run-x-".to_owned(), limits_memory: true };
+        let cgroup = cgroups.make(7, Some(4096)).unwrap();
+        assert_eq!(cgroup.path, base.path().join("usine-run-x-7-0"));
+        assert!(cgroup.limits_memory());
+        assert_eq!(fs::read_to_string(cgroup.path.join("memory.max")).unwrap(), "4096");
+        assert_eq!(fs::read_to_string(cgroup.path.join("memory.swap.max")).unwrap(), "0");
+
+        assert_eq!((cgroup.memory_peak(), cgroup.was_out_of_memory(), cgroup.cpu_time()), (None, false, None));
+        cgroup.write("memory.current", "100\n").unwrap();
+        assert_eq!(cgroup.memory_peak(), Some(100));
+        cgroup.write("memory.peak", "4096\n").unwrap();
+        assert_eq!(cgroup.memory_peak(), Some(4096));
+        cgroup.write("memory.events", "low 0\nhigh 0\nmax 9\noom 0\noom_kill 1\noom_group_kill 0\n").unwrap();
+        assert!(!cgroup.was_out_of_memory(), "the machine was, not the run");
+        cgroup.write("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n").unwrap();
+        assert!(cgroup.was_out_of_memory());
+        cgroup.write("cpu.stat", "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\n").unwrap();
+        assert_eq!(cgroup.cpu_time(), Some(Duration::from_millis(1500)));
+        cgroup.write("cgroup.procs", "0\n").unwrap();
+        assert_eq!(cgroup.pids(), Vec::<i32>::new(), "nothing of another pid namespace");
+
+        let second = cgroups.make(7, None).unwrap();
+        assert!(second.path.ends_with("usine-run-x-7-1") && !second.limits_memory());
+        // Plain files would keep their directories from being removed.
+        std::mem::forget((cgroup, second));
+    }
 }
