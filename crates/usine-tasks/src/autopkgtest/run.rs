@@ -18,7 +18,8 @@ use super::{BINARIES, CONTEXT, SOURCE, SOURCE_CATEGORIES};
 use crate::executor::{Backend, VirtServer, virt_server};
 use crate::extra_repositories::{self, WrittenFiles};
 use crate::run::{
-    ArtifactRef, Bench, BoxFuture, Command, LogStream, NewArtifact, PLAIN_TEXT, Run, TaskError, names_in, quote_all,
+    ArtifactRef, Bench, BoxFuture, Command, LogStream, NewArtifact, PLAIN_TEXT, Run, Step, TaskError, names_in,
+    quote_all,
 };
 use crate::task::BINARY_CATEGORIES;
 
@@ -123,8 +124,9 @@ impl AutopkgtestRun {
             bench.check_reachable(&bench.surroundings.directory)?;
         }
         if let Some(seconds) = self.data.global_timeout() {
-            let help = bench.output(&["autopkgtest", "--help"].map(str::to_owned)).await?;
-            self.found.has_global_timeout = offers_global_timeout(&String::from_utf8_lossy(&help));
+            // Its exit code is 20, as if something were wrong.
+            let help = bench.shell().attempt(Step::new(["autopkgtest", "--help"])).await?;
+            self.found.has_global_timeout = offers_global_timeout(&String::from_utf8_lossy(&help.stdout));
             if !self.found.has_global_timeout {
                 let text = format!(
                     "timeout.global ({seconds} s) is not honoured: the autopkgtest of this worker has no --timeout. \

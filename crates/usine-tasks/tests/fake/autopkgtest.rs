@@ -49,7 +49,7 @@ fn world_with(script: &str) -> World {
     let world = World::new();
     let argv = world.root.path().join("argv");
     let tool = format!(
-        "[ \"$*\" = --help ] && exec echo '  --timeout TIMEOUT  Global timeout'\nprintf '%s\\n' \"$@\" > {}\n{script}",
+        "[ \"$*\" = --help ] && echo '  --timeout TIMEOUT  Global timeout' && exit 20\nprintf '%s\\n' \"$@\" > {}\n{script}",
         argv.display()
     );
     world.tool("autopkgtest", &tool);
@@ -218,7 +218,7 @@ async fn a_global_timeout_that_cannot_be_honoured_is_said() {
     assert_eq!(log(&outcome, "configure_for_execution.log"), None);
 
     let old = World::new();
-    let script = "case $1 in --help) echo '  --timeout-test T  x'; exit;; esac
+    let script = "case $1 in --help) echo '  --timeout-test T  x'; exit 20;; esac
         case \"$*\" in *--timeout=*) exit 20;; *--timeout-test=60*) mkdir artifact-dir; echo a PASS > artifact-dir/summary;; esac";
     old.tool("autopkgtest", script);
     let host = host(&old);
