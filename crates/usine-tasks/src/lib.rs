@@ -9,6 +9,7 @@ mod blhc;
 pub mod capabilities;
 mod executor;
 mod extra_repositories;
+mod lintian;
 mod mmdebstrap;
 mod noop;
 mod packages;
@@ -33,7 +34,7 @@ pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
 static REGISTRY: &[&dyn Task] =
-    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &lintian::Lintian, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -57,7 +58,7 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "mmdebstrap", "noop", "sbuild"]);
+        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "lintian", "mmdebstrap", "noop", "sbuild"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod autopkgtest;
 mod blhc;
 mod bootstrap;
 mod house;
+mod lintian;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
