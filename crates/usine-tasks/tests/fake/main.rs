@@ -3,6 +3,7 @@
 mod autopkgtest;
 mod basics;
 mod blhc;
+mod debdiff;
 mod lintian;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,6 +4,7 @@
 mod autopkgtest;
 mod blhc;
 mod bootstrap;
+mod debdiff;
 mod house;
 mod lintian;
 mod source;
