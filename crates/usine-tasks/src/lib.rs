@@ -7,8 +7,10 @@
 mod autopkgtest;
 mod blhc;
 pub mod capabilities;
+mod debdiff;
 mod executor;
 mod extra_repositories;
+mod lintian;
 mod mmdebstrap;
 mod noop;
 mod packages;
@@ -32,8 +34,15 @@ pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFa
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
-static REGISTRY: &[&dyn Task] =
-    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+static REGISTRY: &[&dyn Task] = &[
+    &autopkgtest::Autopkgtest,
+    &blhc::Blhc,
+    &debdiff::Debdiff,
+    &lintian::Lintian,
+    &mmdebstrap::Mmdebstrap,
+    &noop::Noop,
+    &sbuild::Sbuild,
+];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -57,7 +66,10 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "mmdebstrap", "noop", "sbuild"]);
+        assert_eq!(
+            registered(TaskType::Worker),
+            ["autopkgtest", "blhc", "debdiff", "lintian", "mmdebstrap", "noop", "sbuild"]
+        );
     }
 
     #[test]

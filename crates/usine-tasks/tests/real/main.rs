@@ -4,7 +4,9 @@
 mod autopkgtest;
 mod blhc;
 mod bootstrap;
+mod debdiff;
 mod house;
+mod lintian;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
