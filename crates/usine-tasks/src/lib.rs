@@ -6,14 +6,17 @@
 
 mod autopkgtest;
 mod blhc;
+mod bootstrap;
 pub mod capabilities;
 mod executor;
 mod extra_repositories;
 mod mmdebstrap;
 mod noop;
 mod packages;
+mod piuparts;
 mod run;
 mod sbuild;
+mod simplesystemimagebuild;
 mod task;
 mod task_data;
 #[cfg(test)]
@@ -32,8 +35,15 @@ pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFa
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
-static REGISTRY: &[&dyn Task] =
-    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+static REGISTRY: &[&dyn Task] = &[
+    &autopkgtest::Autopkgtest,
+    &blhc::Blhc,
+    &mmdebstrap::Mmdebstrap,
+    &noop::Noop,
+    &piuparts::Piuparts,
+    &sbuild::Sbuild,
+    &simplesystemimagebuild::SimpleSystemImageBuild,
+];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -57,7 +67,10 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "mmdebstrap", "noop", "sbuild"]);
+        assert_eq!(
+            registered(TaskType::Worker),
+            ["autopkgtest", "blhc", "mmdebstrap", "noop", "piuparts", "sbuild", "simplesystemimagebuild"]
+        );
     }
 
     #[test]

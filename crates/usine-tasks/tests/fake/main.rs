@@ -3,6 +3,8 @@
 mod autopkgtest;
 mod basics;
 mod blhc;
+mod piuparts;
+mod simplesystemimagebuild;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -5,6 +5,8 @@ mod autopkgtest;
 mod blhc;
 mod bootstrap;
 mod house;
+mod piuparts;
+mod simplesystemimagebuild;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
