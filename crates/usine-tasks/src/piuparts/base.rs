@@ -189,7 +189,10 @@ fn rewrite(tarball: &Path, target: &Path, with_dev: bool, cancel: &CancellationT
 fn add(tar: &mut Builder<impl Write>, path: &str, kind: EntryType) -> io::Result<()> {
     let mut header = Header::new_gnu();
     let is_directory = kind.is_dir();
-    header.set_path(format!("./{path}{}", if is_directory { "/" } else { "" }))?;
+    // Not by set_path, which drops the `./` that all other members have.
+    let name = format!("./{path}{}", if is_directory { "/" } else { "" });
+    let field = header.as_old_mut().name.get_mut(..name.len());
+    field.ok_or_else(|| invalid(format!("{name} is too long for tar")))?.copy_from_slice(name.as_bytes());
     header.set_entry_type(kind);
     header.set_mode(if is_directory { 0o755 } else { 0o644 });
     header.set_size(0);
