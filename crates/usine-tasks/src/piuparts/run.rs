@@ -75,7 +75,7 @@ impl PiupartsRun {
     }
 
     fn find_packages(&mut self, bench: &Bench<'_>) -> Result<bool, TaskError> {
-        let names = names_in(&bench.fetch, |_| true)?;
+        let names = names_in(&bench.fetch, |name| bench.fetch.join(name).is_file())?;
         for name in names.iter().filter(|name| name.ends_with(".deb")) {
             let path = bench.fetch.join(name);
             let package = Deb::read(&path)?;
