@@ -5,6 +5,8 @@ mod basics;
 mod blhc;
 mod debdiff;
 mod lintian;
+mod piuparts;
+mod simplesystemimagebuild;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

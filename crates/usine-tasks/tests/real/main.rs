@@ -7,6 +7,8 @@ mod bootstrap;
 mod debdiff;
 mod house;
 mod lintian;
+mod piuparts;
+mod simplesystemimagebuild;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
