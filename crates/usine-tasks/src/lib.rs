@@ -4,16 +4,21 @@
 //! [`execute`]: it runs a task and gets back results, artifacts and relations as data, to be delivered by the worker.
 //! Nothing here speaks HTTP or SQL: whatever must be fetched is asked of a [`Host`].
 
+mod assemblesignedsource;
 mod autopkgtest;
 mod blhc;
 pub mod capabilities;
 mod executor;
 mod extra_repositories;
+mod extractforsigning;
+mod makesourcepackageupload;
+mod mergeuploads;
 mod mmdebstrap;
 mod noop;
 mod packages;
 mod run;
 mod sbuild;
+mod signing_template;
 mod task;
 mod task_data;
 #[cfg(test)]
@@ -32,8 +37,17 @@ pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFa
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
-static REGISTRY: &[&dyn Task] =
-    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+static REGISTRY: &[&dyn Task] = &[
+    &assemblesignedsource::AssembleSignedSource,
+    &autopkgtest::Autopkgtest,
+    &blhc::Blhc,
+    &extractforsigning::ExtractForSigning,
+    &makesourcepackageupload::MakeSourcePackageUpload,
+    &mergeuploads::MergeUploads,
+    &mmdebstrap::Mmdebstrap,
+    &noop::Noop,
+    &sbuild::Sbuild,
+];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -57,7 +71,20 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "mmdebstrap", "noop", "sbuild"]);
+        assert_eq!(
+            registered(TaskType::Worker),
+            [
+                "assemblesignedsource",
+                "autopkgtest",
+                "blhc",
+                "extractforsigning",
+                "makesourcepackageupload",
+                "mergeuploads",
+                "mmdebstrap",
+                "noop",
+                "sbuild",
+            ]
+        );
     }
 
     #[test]

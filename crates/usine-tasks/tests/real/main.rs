@@ -5,6 +5,9 @@ mod autopkgtest;
 mod blhc;
 mod bootstrap;
 mod house;
+mod makesourcepackageupload;
+mod mergeuploads;
+mod signing;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
