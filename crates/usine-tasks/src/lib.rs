@@ -4,6 +4,7 @@
 //! [`execute`]: it runs a task and gets back results, artifacts and relations as data, to be delivered by the worker.
 //! Nothing here speaks HTTP or SQL: whatever must be fetched is asked of a [`Host`].
 
+mod assemblesignedsource;
 mod autopkgtest;
 mod blhc;
 mod bootstrap;
@@ -11,13 +12,17 @@ pub mod capabilities;
 mod debdiff;
 mod executor;
 mod extra_repositories;
+mod extractforsigning;
 mod lintian;
+mod makesourcepackageupload;
+mod mergeuploads;
 mod mmdebstrap;
 mod noop;
 mod packages;
 mod piuparts;
 mod run;
 mod sbuild;
+mod signing_template;
 mod simplesystemimagebuild;
 mod task;
 mod task_data;
@@ -38,10 +43,14 @@ pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
 static REGISTRY: &[&dyn Task] = &[
+    &assemblesignedsource::AssembleSignedSource,
     &autopkgtest::Autopkgtest,
     &blhc::Blhc,
     &debdiff::Debdiff,
+    &extractforsigning::ExtractForSigning,
     &lintian::Lintian,
+    &makesourcepackageupload::MakeSourcePackageUpload,
+    &mergeuploads::MergeUploads,
     &mmdebstrap::Mmdebstrap,
     &noop::Noop,
     &piuparts::Piuparts,
@@ -71,7 +80,21 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
+                "assemblesignedsource",
+                "autopkgtest",
+                "blhc",
+                "extractforsigning",
+                "makesourcepackageupload",
+                "mergeuploads",
+                "mmdebstrap",
+                "noop",
+                "sbuild",
+            [
+            ]
+            registered(TaskType::Worker),
+        );
         assert!(REGISTRY.iter().map(|task| task.name()).is_sorted(), "keep the registry sorted");
+        assert_eq!(
     }
 
     #[test]

@@ -256,6 +256,9 @@ impl NewArtifact {
 /// Text that is sent as such.
 pub(crate) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
+/// Bytes of no known kind.
+pub(crate) const BYTES: &str = "application/octet-stream";
+
 /// The content types that libmagic finds, by the suffixes that tasks make.
 fn content_type_of(name: &str) -> Option<&'static str> {
     let (_, suffix) = name.rsplit_once('.')?;

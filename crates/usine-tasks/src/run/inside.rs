@@ -126,8 +126,12 @@ impl Bench<'_> {
 
     /// Copies a file from inside to a new file. Links are followed inside, never on the worker.
     pub(crate) async fn pull(&self, source: &Path, target: &Path) -> Result<(), TaskError> {
-        let inside = Inside::as_root(["cat".to_owned(), source.display().to_string()]);
-        let pulled = self.shell().output(Step::of(self.inside(&inside)?).writing(target)?).await;
+        self.pull_output(&Inside::as_root(["cat".to_owned(), source.display().to_string()]), target).await
+    }
+
+    /// Writes the standard output of a command inside that succeeds to a new file.
+    pub(crate) async fn pull_output(&self, inside: &Inside, target: &Path) -> Result<(), TaskError> {
+        let pulled = self.shell().output(Step::of(self.inside(inside)?).writing(target)?).await;
         pulled.and_then(|_| self.own(target))
     }
 

@@ -6,6 +6,7 @@ mod blhc;
 mod debdiff;
 mod lintian;
 mod piuparts;
+mod signing;
 mod simplesystemimagebuild;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,7 +7,10 @@ mod bootstrap;
 mod debdiff;
 mod house;
 mod lintian;
+mod makesourcepackageupload;
+mod mergeuploads;
 mod piuparts;
+mod signing;
 mod simplesystemimagebuild;
 mod source;
 #[path = "../support/mod.rs"]
