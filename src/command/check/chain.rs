@@ -186,10 +186,12 @@ impl Chain<'_> {
             let errors = details.and_then(|details| details.output_data.errors).unwrap_or_default();
             return Ok(errors.first().map(|error| findings::in_short(&error.message)).unwrap_or_default());
         }
-        let text = match findings::file_of(check).zip(reports.first()) {
-            Some((name, report)) => findings::text(self.client, report, name).await?,
-            None => None,
-        };
+        let mut text = None;
+        if let Some(report) = reports.first()
+            && let Some(name) = findings::file_of(check, work_request.result, report)
+        {
+            text = findings::text(self.client, report, name).await?;
+        }
         Ok(findings::in_words(check, work_request.result, artifacts, text.as_deref()))
     }
 }

@@ -17,13 +17,15 @@ const MAX_TEXT: u64 = 64 * 1024 * 1024;
 /// Longest text in the table, in characters.
 const SHORT: usize = 100;
 
-/// The file of a report that is read.
-pub fn file_of(check: Check) -> Option<&'static str> {
+/// The file of a report that is read. A build log is long, and says nothing new of a build that succeeded.
+pub fn file_of(check: Check, result: Results, report: &Artifact) -> Option<&str> {
     match check {
+        Check::Build if result == Results::Success => None,
+        Check::Build => report.data.get("filename")?.as_str(),
         Check::Piuparts => Some("piuparts.txt"),
         Check::Blhc => Some("blhc.txt"),
         Check::Debdiff => Some("debdiff.txt"),
-        Check::Build | Check::Lintian | Check::Autopkgtest => None,
+        Check::Lintian | Check::Autopkgtest => None,
     }
 }
 
@@ -41,7 +43,7 @@ pub async fn text(client: &Client, report: &Artifact, name: &str) -> anyhow::Res
 /// What was found; nothing to say is an empty text.
 pub fn in_words(check: Check, result: Results, artifacts: &[Artifact], text: Option<&str>) -> String {
     match check {
-        Check::Build => build(artifacts),
+        Check::Build => build(artifacts, text),
         Check::Lintian => lintian(artifacts),
         Check::Autopkgtest => autopkgtest(artifacts),
         Check::Piuparts => piuparts(result, artifacts, text),
@@ -63,7 +65,12 @@ fn count(number: u64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-fn build(artifacts: &[Artifact]) -> String {
+/// What was built; of a failure the stage, which sbuild tells at the end of its log: `Fail-Stage: build`.
+fn build(artifacts: &[Artifact], log: Option<&str>) -> String {
+    let stage = log.and_then(|log| log.lines().rev().find_map(|line| line.strip_prefix("Fail-Stage: ")));
+    if let Some(stage) = stage {
+        return in_short(&format!("failed in stage {stage}"));
+    }
     let built = Built::of(artifacts);
     let debug = built.debug as u64;
     let packages = count(built.binaries.len() as u64 - debug, "package");
