@@ -1,13 +1,13 @@
 //! A worker that speaks the protocol and runs nothing: it answers work requests with artifacts as the tasks make them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use usine_client::{Client, NextWork, Options, new_file};
+use usine_client::import::LocalArtifact;
+use usine_client::{Client, NextWork, Options};
 use usine_model::artifact::{ArtifactCategory, validate_data};
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
@@ -91,24 +91,25 @@ async fn work(api_url: &str, activation: &str, run: fn(&WorkRequest) -> End, sto
 async fn deliver(hands: &Client, work_request: &WorkRequest, end: End) {
     let directory = tempfile::tempdir().unwrap();
     for made in end.made {
-        validate_data(made.category, &made.data).unwrap();
-        let mut new = CreateArtifact {
-            category: made.category.to_string(),
+        let mut local = LocalArtifact { category: made.category, data: made.data, files: Default::default() };
+        for (name, text) in made.files {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            local.files.insert(name.to_owned(), path);
+        }
+        // Not all rules: its packages are none.
+        validate_data(local.category, &local.data).unwrap();
+        let new = CreateArtifact {
+            category: local.category.to_string(),
             workspace: Some(work_request.workspace.clone()),
-            files: Default::default(),
-            data: made.data,
+            files: local.new_files().await.unwrap(),
+            data: local.data,
             work_request: Some(work_request.id),
             expire_at: None,
         };
-        for (name, text) in &made.files {
-            let path = directory.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            new.files.insert((*name).to_owned(), new_file(name, &path, None).await.unwrap());
-        }
         let created = hands.create_artifact(&new).await.unwrap();
         for name in &created.files_to_upload {
-            let path = directory.path().join(Path::new(name));
-            hands.upload_file(created.id, name, &path, &|_, _| ()).await.unwrap();
+            hands.upload_file(created.id, name, &local.files[name], &|_, _| ()).await.unwrap();
         }
     }
     let completed = Completed { result: end.result, output_data: end.output_data };
