@@ -1,10 +1,10 @@
 //! `usine work-request`: submit, look at, follow, retry and abort work requests.
 
 mod create;
-mod follow;
+pub mod follow;
 mod logs;
 mod on_completed;
-mod view;
+pub mod view;
 
 use std::time::Duration;
 
