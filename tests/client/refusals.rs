@@ -112,7 +112,8 @@ fn files_that_do_not_fit_create_nothing() {
     let base = house.path().display().to_string();
     let file = |name: &str| house.path().join(name).display().to_string();
     let (source, log) = (file("source.yaml"), file("log.yaml"));
-    let cases: [(&str, Option<&str>, &[&str], &[&str]); 7] = [
+    type Case<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
         ("debian:source-package", Some(&source), &["a_1.tar.xz"], &["Expecting 1 .dsc file in ['a_1.tar.xz']"]),
         (
             "debian:source-package",
