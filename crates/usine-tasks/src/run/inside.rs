@@ -107,14 +107,6 @@ impl Bench<'_> {
         self.shell().output(Step::of(self.inside(inside)?)).await
     }
 
-    /// Copies a file to the same place inside, where [`USER`] may read it; its directory must be there.
-    pub(crate) async fn push(&self, path: &Path, mode: u32) -> Result<(), TaskError> {
-        let target = path.display().to_string();
-        let script = r#"cat > "$1" && chmod "$2" "$1""#;
-        let inside = Inside::new(["sh", "-c", script, "push", &target, &format!("{mode:o}")]);
-        self.shell().output(Step::of(self.inside(&inside)?).reading(path)?).await.map(drop)
-    }
-
     /// Copies all that is in a directory to the same place inside, modes included.
     pub(crate) async fn push_directory(&self, path: &Path) -> Result<(), TaskError> {
         self.make_directory_inside(path).await?;
