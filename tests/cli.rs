@@ -74,6 +74,7 @@ fn every_command_has_help() {
         &["work-request", "wait"],
         &["artifact", "import"],
         &["artifact", "download"],
+        &["check"],
         &["admin", "worker", "create"],
         &["doctor"],
     ] {

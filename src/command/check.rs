@@ -56,11 +56,12 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-The source package is imported and built (sbuild); then lintian, autopkgtest, piuparts, blhc and debdiff run at once.
-Ctrl-C leaves the work requests running and tells their ids.
+The source package is imported and built with sbuild; then lintian, autopkgtest,
+piuparts, blhc and debdiff run at once. Ctrl-C leaves them running and tells their ids.
 
-Exit status: 0 all checks passed or were skipped; 10 one found a fault; else 11, 12, 13 if one ended in a temporary
-failure or an error or was aborted; 14 interrupted; 3 if the server cannot be asked or an environment is missing.
+Exit status: 0 all checks passed or were skipped; 10 one found a fault; else 11, 12
+or 13 if one ended in a temporary failure or an error or was aborted; 14 interrupted;
+3 if the server cannot be asked or an environment is missing.
 
 Example: usine check hello_2.10-5.dsc --against hello_2.10-3.dsc --suite bookworm";
 
