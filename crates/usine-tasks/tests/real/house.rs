@@ -128,7 +128,8 @@ pub async fn environment(suite: &str, variant: &str) -> Stored {
     // One at a time: whoever comes second finds it made.
     let mut made = MADE.lock().await;
     let keep = std::env::var_os("USINE_TEST_KEEP_ENVIRONMENTS").is_some();
-    if !made.contains_key(&name) && !(keep && described.exists()) {
+    let is_there = made.contains_key(&name) || (keep && described.exists());
+    if !is_there {
         make(suite, variant, &tarball, &described).await;
     }
     made.insert(name, ());
