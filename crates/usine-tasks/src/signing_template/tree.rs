@@ -164,7 +164,7 @@ mod tests {
         fs::write(root.path().join("secret"), "secret").unwrap();
         fs::write(path.join("boot/vmlinuz-1"), "kernel").unwrap();
         symlink("vmlinuz-1", path.join("boot/vmlinuz")).unwrap();
-        symlink("../boot/../boot/vmlinuz", path.join("boot/efi/up-and-down")).unwrap();
+        symlink("../../boot/../boot/vmlinuz", path.join("boot/efi/up-and-down")).unwrap();
         symlink("../../secret", path.join("boot/out")).unwrap();
         symlink(root.path().join("secret"), path.join("boot/absolute")).unwrap();
         symlink("..", path.join("parent")).unwrap();
