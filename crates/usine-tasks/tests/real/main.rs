@@ -5,6 +5,7 @@ mod autopkgtest;
 mod blhc;
 mod bootstrap;
 mod debdiff;
+mod fetch;
 mod house;
 mod lintian;
 mod makesourcepackageupload;
