@@ -3,6 +3,7 @@
 mod autopkgtest;
 mod basics;
 mod blhc;
+mod incus;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
