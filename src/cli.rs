@@ -37,6 +37,8 @@ pub enum Commands {
     WorkRequest(command::work_request::Args),
     /// Create, import, show and download artifacts
     Artifact(command::artifact::Args),
+    /// Build a source package, run all checks on the result, and print their verdicts
+    Check(command::check::Args),
     /// The tasks that work requests can run, and the data each one takes
     Task(command::task::Args),
     /// Run a server
@@ -57,7 +59,7 @@ pub enum Commands {
 
 /// The sections of `usine --help`. Every command is in one of them; a test sees to that.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Use a server", &["work-request", "artifact", "task"]),
+    ("Use a server", &["work-request", "artifact", "check", "task"]),
     ("Run a server or a worker", &["server", "worker", "standalone", "admin"]),
     ("Help yourself", &["doctor", "completions", "man"]),
 ];
@@ -70,6 +72,7 @@ First steps:
   usine admin token create NAME                   the token for the client's configuration file
   usine work-request create noop </dev/null       submit the simplest task
   usine work-request wait ID; echo $?             wait for its result
+  usine check FILE.dsc                            build a package and run all checks on it
   usine COMMAND --help                            all about a command
 
 Environment:

@@ -23,7 +23,7 @@ pub enum Code {
     Failure = 3,
     /// `admin worker`: the worker has another type than the one asked for.
     WrongWorkerType = 4,
-    /// `work-request wait`: the result is failure.
+    /// `work-request wait`: the result is failure. `check`: a check has found a fault.
     EndedFailure = 10,
     /// `work-request wait`: the result is temporary failure.
     EndedTemporaryFailure = 11,
@@ -31,7 +31,7 @@ pub enum Code {
     EndedError = 12,
     /// `work-request wait`: it was aborted.
     EndedAborted = 13,
-    /// `work-request wait --timeout`: it has not ended yet.
+    /// `work-request wait --timeout`: it has not ended yet. `check`: interrupted, the work requests go on.
     NotEnded = 14,
 }
 
@@ -43,11 +43,11 @@ Exit status:
   2   wrong usage, or a file named on the command line cannot be opened
   3   the command failed; the text says why
   4   `admin worker`: the worker has another type
-  10  `work-request wait`, `watch`: failure
+  10  `work-request wait`, `watch`: failure; `check`: a check has found a fault
   11  … temporary failure
   12  … error
   13  … aborted
-  14  … not ended within --timeout";
+  14  … not ended within --timeout; `check`: interrupted";
 
 impl Code {
     /// What `work-request wait` says of a work request.

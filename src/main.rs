@@ -46,6 +46,7 @@ async fn run(cli: Cli) -> anyhow::Result<Code> {
     match cli.command {
         Commands::WorkRequest(args) => command::work_request::run(args, &cli.connection).await,
         Commands::Artifact(args) => command::artifact::run(args, &cli.connection).await,
+        Commands::Check(args) => command::check::run(args, &cli.connection).await,
         Commands::Task(args) => command::task::run(args),
         Commands::Server(args) => command::server::run(args).await,
         Commands::Worker(args) => command::worker::run(args).await,

@@ -1,6 +1,7 @@
 //! The command line without a server: help, configuration files, input data, usage errors, administration of a fresh
 //! database, and the doctor. Stories with a server have files of their own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -73,6 +74,7 @@ fn every_command_has_help() {
         &["work-request", "wait"],
         &["artifact", "import"],
         &["artifact", "download"],
+        &["check"],
         &["admin", "worker", "create"],
         &["doctor"],
     ] {
@@ -343,6 +345,30 @@ fn the_doctor_looks_at_a_part() {
     house.write(DEBUSINE_FILE, CONFIG);
     let (code, stdout, _) = house.run(&["doctor", "--for", "client"]);
     assert!(code == 1 && stdout.contains("error    Error connecting to debusine: "), "{stdout}");
+}
+
+#[test]
+fn the_published_schemas_are_those_of_the_tasks() {
+    let house = House::new();
+    assert_eq!(house.run(&["task", "schema", "--all", &house.path("schemas")]).0, 0);
+    let read = |directory: &Path| -> BTreeMap<String, String> {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+        entries
+            .map(|entry| {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                (entry.file_name().into_string().unwrap(), text)
+            })
+            .collect()
+    };
+    let published = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas"));
+    let wanted = read(Path::new(&house.path("schemas")));
+    let names: BTreeSet<&String> = published.keys().chain(wanted.keys()).collect();
+    let stale: Vec<_> = names.into_iter().filter(|name| published.get(*name) != wanted.get(*name)).collect();
+    assert!(
+        stale.is_empty(),
+        "docs/schemas is out of date: {stale:?}. Renew it: \
+         rm docs/schemas/*; cargo run --bin usine -- task schema --all docs/schemas"
+    );
 }
 
 #[test]

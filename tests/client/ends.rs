@@ -10,7 +10,7 @@ use crate::support::ids;
 #[test]
 fn every_end_has_its_exit_code() {
     let house = House::at_work();
-    let ends = [("success", 0), ("skipped", 0), ("failure", 10), ("temporary failure", 11), ("error", 12)];
+    let ends = [("success", 0), ("skipped", 0), ("failure", 10), ("error", 12)];
     let submitted = ends.map(|(result, code)| (house.noop(result), result, code));
     for (id, result, code) in submitted {
         assert_eq!(house.wait_code(id), code, "{result}");
@@ -30,7 +30,7 @@ fn every_end_has_its_exit_code() {
         assert_eq!(house.show(id)["task_data"], json!({"result": old}), "echoed as it was submitted");
     }
 
-    let newest_first: Vec<i64> = (1..=7).rev().collect();
+    let newest_first: Vec<i64> = (1..=6).rev().collect();
     let list = |arguments: &[&str]| ids(&house.json(&[&["work-request", "list"], arguments].concat()));
     assert_eq!(list(&[]), newest_first);
     assert_eq!(list(&["--limit", "2"]), newest_first[..2]);
@@ -43,6 +43,29 @@ fn every_end_has_its_exit_code() {
     }
     let outcome = house.try_client(&["work-request", "list", "--status", "failing"], "");
     outcome.assert_failed(2, &["blocked", "pending", "running", "completed", "aborted"], "an unknown status");
+}
+
+/// It is tried again by itself, later. Whoever waits is told, and waits for the next try.
+#[test]
+fn a_temporary_failure_rests() {
+    let house = House::at_work();
+    let id = house.noop("temporary failure");
+    let mut waiting = house.follow("wait", &["work-request", "wait", &id.to_string()]);
+    waiting.wait_for(&format!("work request {id}: completed temporary failure, replaced by 2\n"));
+    let waited = house.try_client(&["work-request", "wait", &id.to_string(), "--timeout", "1"], "");
+    assert_eq!(waited.code, Some(14), "{waited:?}");
+    let details = house.details(2);
+    assert_eq!((&details["supersedes"], house.status(2).as_str()), (&json!(id), "blocked"));
+    let shown = house.client(&["work-request", "show", "2"]);
+    assert!(shown.contains(&format!("after a temporary failure of work request {id}")), "{shown}");
+    assert!(shown.contains("Automatic retries:   1 of 3"), "{shown}");
+    let shown = house.client(&["work-request", "show", &id.to_string()]);
+    assert!(shown.contains("retried  superseded_by: 2  reason: temporary-failure"), "{shown}");
+
+    // What a person does is not followed.
+    assert_eq!(house.client(&["work-request", "abort", "2"]), "");
+    assert_eq!(waiting.end().code(), Some(13), "{}", waiting.stderr());
+    house.admin(&["check"]);
 }
 
 #[test]
@@ -76,12 +99,18 @@ fn what_failed_can_be_retried_once() {
 fn waiting_and_pending_work_requests_obey_their_owner() {
     let mut house = House::new(None);
     house.start_server();
-    let limits = ["--deadline-total", "60", "--deadline-silence", "30"];
+    let limits = ["--deadline-total", "60", "--deadline-silence", "30", "--memory-limit", "2G", "--disk-limit", "500M"];
     let create = [&["work-request", "create", "noop", "--json"][..], &limits].concat();
     let created: serde_json::Value = serde_json::from_str(&house.client_with(&create, "")).unwrap();
     let id = created["id"].as_i64().unwrap();
     let text = id.to_string();
     assert_eq!(house.details(id)["deadlines"], json!({"total": 60, "silence": 30}));
+    assert_eq!(house.details(id)["limits"], json!({"memory": 2_147_483_648_u64, "disk": 524_288_000}));
+    for wrong in ["0", "2 Gold", "-1G"] {
+        let limit = format!("--memory-limit={wrong}");
+        let refused = house.try_client(&["work-request", "create", "noop", &limit], "");
+        refused.assert_failed(2, &["--memory-limit"], wrong);
+    }
 
     let begin = Instant::now();
     let waited = house.try_client(&["work-request", "wait", &text, "--timeout", "1"], "");
@@ -96,9 +125,15 @@ fn waiting_and_pending_work_requests_obey_their_owner() {
     adjust("5").assert_failed(3, &["Error (403): You are not permitted to set priority adjustments"], "forward");
     assert_eq!(house.show(id)["priority_adjustment"], -5);
     let shown = house.client(&["work-request", "show", &text]);
-    for line in
-        ["Status:   pending", "Priority:   -5", "Deadline:   60 s", "Deadline of silence:   30 s", "Waits because:"]
-    {
+    for line in [
+        "Status:   pending",
+        "Priority:   -5",
+        "Deadline:   60 s",
+        "Deadline of silence:   30 s",
+        "Memory limit:   2.00 GiB",
+        "Disk limit:   500.00 MiB",
+        "Waits because:",
+    ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
 

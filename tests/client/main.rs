@@ -10,7 +10,9 @@ mod source;
 
 mod administration;
 mod artifacts;
+mod check;
 mod ends;
+mod fake_worker;
 mod logs;
 mod on_completed;
 mod packages;

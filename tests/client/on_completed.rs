@@ -40,11 +40,11 @@ fn a_command_hears_of_every_end_once() {
     listener.signal(Signal::TERM);
     assert_eq!(listener.end().code(), Some(0), "{}", listener.stderr());
 
-    // What ends meanwhile is told when it comes back, and nothing twice.
+    // 3 takes the place of the second, and rests. What ends meanwhile is told when it comes back, and nothing twice.
     let third = house.noop("failure");
     assert_eq!(house.wait_code(third), 10);
     let mut listener = house.follow("listener", &listen);
-    told("-x 1 success\n-x 2 temporary failure\n-x 3 failure\n");
+    told("-x 1 success\n-x 2 temporary failure\n-x 4 failure\n");
     listener.signal(Signal::TERM);
     assert_eq!(listener.end().code(), Some(0));
 

@@ -35,6 +35,7 @@ fn broken_packages_create_nothing() {
     const DSC: &str = "tiny_1.0.dsc";
     const TAR: &str = "tiny_1.0.tar.xz";
     const DEB: &str = "tiny-doc_1.0_all.deb";
+    const DDEB: &str = "tiny-doc_1.0_all.ddeb";
     const CHANGES: &str = "tiny_1.0_multi.changes";
     let other_byte = |copy: &Path| {
         let mut bytes = fs::read(copy.join(TAR)).unwrap();
@@ -46,7 +47,7 @@ fn broken_packages_create_nothing() {
         std::os::unix::fs::symlink("elsewhere", copy.join(TAR)).unwrap();
     };
     type Change<'a> = &'a dyn Fn(&Path);
-    let cases: [(&str, &str, Change<'_>, &[&str]); 17] = [
+    let cases: [(&str, &str, Change<'_>, &[&str]); 18] = [
         ("a missing file", DSC, &|copy| fs::remove_file(copy.join(TAR)).unwrap(), &["does not exist", TAR]),
         ("a file of another size", DSC, &overwrite(TAR, b"x"), &[TAR, "does not match", "Size expected"]),
         ("a file of another content", DSC, &other_byte, &["sha256 for file tiny_1.0.tar.xz does not match"]),
@@ -57,6 +58,12 @@ fn broken_packages_create_nothing() {
         ("no text", DSC, &overwrite(DSC, b"\xff\xfe\x00"), &["tiny_1.0.dsc"]),
         ("nothing", DSC, &overwrite(DSC, b""), &["tiny_1.0.dsc"]),
         ("no archive", DEB, &overwrite(DEB, b"!<arch>\nrubbish"), &[DEB]),
+        (
+            "a package of debug symbols",
+            DDEB,
+            &|copy| fs::rename(copy.join(DEB), copy.join(DDEB)).unwrap(),
+            &["Valid file suffixes: ['.deb', '.udeb']. Invalid filename: \"tiny-doc_1.0_all.ddeb\""],
+        ),
         ("an empty package", DEB, &overwrite(DEB, b""), &[DEB]),
         (
             "an upload without a listed file",
@@ -85,6 +92,61 @@ fn broken_packages_create_nothing() {
     fs::create_dir(&directory).unwrap();
     house.refuses(&["artifact", "import", directory.to_str().unwrap()], "", &["directory.dsc"]);
     assert_eq!(house.holdings(), before);
+    house.admin(&["check"]);
+}
+
+#[test]
+fn files_that_do_not_fit_create_nothing() {
+    let mut house = House::new(None);
+    house.start_server();
+    let before = house.holdings();
+    house.write("source.yaml", "{name: a, version: '1', type: dpkg, dsc_fields: {}}\n", 0o644);
+    house.write("log.yaml", "{source: a, version: '1', filename: a.build}\n", 0o644);
+    let md5 = "0".repeat(32);
+    house.write("a_1.dsc", &format!("Source: a\nVersion: 1\nFiles:\n {md5} 1 a_1.tar.xz\n"), 0o644);
+    let elsewhere = format!("Source: b\nVersion: 1\nFiles:\n {md5} 1 ../b_1.tar.xz\n");
+    house.write("b_1.dsc", &elsewhere, 0o644);
+    for name in ["a_1.tar.xz", "a.log", "a.build", "b.build"] {
+        house.write(name, "x", 0o644);
+    }
+    let base = house.path().display().to_string();
+    let file = |name: &str| house.path().join(name).display().to_string();
+    let (source, log) = (file("source.yaml"), file("log.yaml"));
+    type Case<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
+        ("debian:source-package", Some(&source), &["a_1.tar.xz"], &["Expecting 1 .dsc file in ['a_1.tar.xz']"]),
+        (
+            "debian:source-package",
+            Some(&source),
+            &["a_1.dsc"],
+            &["listed in the .dsc must match. Files: [] Listed: ['a_1.tar.xz']"],
+        ),
+        (
+            "debian:source-package",
+            Some(&source),
+            &["b_1.dsc"],
+            &["'b_1.dsc' has an entry in Files with more than one path component: '../b_1.tar.xz'"],
+        ),
+        ("debian:package-build-log", Some(&log), &["a.log"], &["Valid file suffixes: ['.build']", "\"a.log\""]),
+        ("debian:package-build-log", Some(&log), &["a.build", "b.build"], &["Expected number of files: 1 Actual: 2"]),
+        ("debian:blhc", None, &["a.log"], &["Files required: ['blhc.txt'] Actual: ['a.log']"]),
+        ("debusine:signing-input", None, &[], &["Expected at least one file"]),
+    ];
+    for (category, data, files, words) in cases {
+        let mut arguments = vec!["artifact", "create", category, "--upload-base-directory", &base];
+        arguments.extend(data.iter().flat_map(|data| ["--data", data]));
+        arguments.extend((!files.is_empty()).then_some("--upload"));
+        arguments.extend(files);
+        let outcome = house.try_client(&arguments, "");
+        outcome.assert_failed(3, &[&["Cannot create artifact: "], words].concat(), category);
+        assert_eq!(outcome.stdout, "", "{category}: the server is not asked");
+    }
+    assert_eq!(house.holdings(), before);
+
+    let create = ["artifact", "create", "debian:source-package", "--upload-base-directory", &base, "--data", &source];
+    house.client(&[&create[..], &["--upload", "a_1.dsc", "a_1.tar.xz"]].concat());
+    let create = ["artifact", "create", "debian:package-build-log", "--data", &log, "--upload"];
+    house.client(&[&create[..], &[&file("a.build")]].concat());
     house.admin(&["check"]);
 }
 

@@ -98,7 +98,8 @@ impl House {
     /// A text without the place and the address of this house.
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.url(), "URL").replace(self.path().to_str().unwrap(), "HOUSE");
-        let number = Regex::new(r"(?m)^(  - id|      size): \d+$").unwrap();
+        let number =
+            Regex::new(r"(?m)^(  - id|      size|      disk_space|      available_\w+|      cpu_count): \d+$").unwrap();
         let time = Regex::new(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?").unwrap();
         let hash = Regex::new(r"\b[0-9a-f]{64}\b").unwrap();
         let duration = Regex::new(r"(duration\w*|cpu_time): [0-9.e-]+").unwrap();

@@ -114,6 +114,13 @@ impl House {
         self.client_with(arguments, "")
     }
 
+    /// A user's command that may fail: its exit code, standard output and standard error.
+    pub fn user(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let config = self.path().join("client.ini");
+        let all = [&["--config-file", config.to_str().unwrap()], arguments].concat();
+        self.outcome(&all, "")
+    }
+
     pub fn client_with(&self, arguments: &[&str], stdin: &str) -> String {
         let config = self.path().join("client.ini");
         let mut all = vec!["--config-file", config.to_str().unwrap()];

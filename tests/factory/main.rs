@@ -1,6 +1,8 @@
 //! The whole program at its real work: server and worker as processes of their own, real mmdebstrap, real sbuild, and
 //! what happens when either is killed in the middle. One story after the other, because they share an environment.
 
+#[path = "../../crates/usine-tasks/tests/real/fetch.rs"]
+mod fetch;
 mod house;
 #[path = "../../crates/usine-db/tests/support/postgres.rs"]
 mod postgres;
@@ -29,9 +31,10 @@ fn the_factory_on_sqlite() {
     let mut house = House::new(None);
     house.start_server();
     house.start_worker();
-    let environment = make_environment(&house);
+    let environment = make_environment(&house, "bookworm", "buildd");
     builds_survive_the_death_of_the_worker(&mut house, environment);
     builds_survive_the_absence_of_the_server(&mut house, environment);
+    hello_gets_six_verdicts(&house);
     large_files_need_little_memory(&mut house, environment);
     house.check();
 }
@@ -44,7 +47,7 @@ fn the_factory_on_postgresql() {
     let mut house = House::new(Some(&url));
     house.start_server();
     house.start_worker();
-    let environment = make_environment(&house);
+    let environment = make_environment(&house, "bookworm", "buildd");
     builds_survive_the_death_of_the_worker(&mut house, environment);
     builds_survive_the_absence_of_the_server(&mut house, environment);
     house.check();
@@ -52,16 +55,16 @@ fn the_factory_on_postgresql() {
     runtime.block_on(postgres::drop_database(&name));
 }
 
-/// A bookworm system from the mirror that this machine uses itself.
-fn make_environment(house: &House) -> i64 {
+/// A system from the mirror that this machine uses itself.
+fn make_environment(house: &House, suite: &str, variant: &str) -> i64 {
     let data = json!({
-        "bootstrap_options": {"architecture": house::architecture(), "variant": "buildd"},
-        "bootstrap_repositories": [{"mirror": house::mirror(), "suite": "bookworm", "components": ["main"]}],
+        "bootstrap_options": {"architecture": house::architecture(), "variant": variant},
+        "bootstrap_repositories": [{"mirror": house::mirror(), "suite": suite, "components": ["main"]}],
     });
     let id = house.submit("mmdebstrap", &data);
     house.wait(id, "success");
     let tarball = &house.artifacts(id, "debian:system-tarball")[0];
-    assert_eq!(tarball["data"]["codename"], "bookworm");
+    assert_eq!(tarball["data"]["codename"], suite);
     tarball["id"].as_i64().unwrap()
 }
 
@@ -115,6 +118,32 @@ fn builds_survive_the_absence_of_the_server(house: &mut House, environment: i64)
     assert_eq!(outcomes(&details), ["reported"], "{details}");
     assert_eq!(events(&details).iter().filter(|event| *event == "completed").count(), 1);
     assert_eq!(house.artifacts(id, "debian:upload").len(), 1);
+}
+
+/// `usine check`: Debian's `hello` with a new version, against the old one, by all checks; then a package with faults.
+fn hello_gets_six_verdicts(house: &House) {
+    make_environment(house, "trixie", "minbase");
+    let place = house.path().join("hello");
+    std::fs::create_dir(&place).unwrap();
+    let old = fetch::source_package(&place, &house::mirror(), "hello");
+    let new = source::next_version(&old);
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    let report = house.json(&["check", new, "--against", old, "--suite", "bookworm"]);
+    let verdicts = strings(&report["checks"], "verdict");
+    assert_eq!(strings(&report["checks"], "check"), ["build", "lintian", "autopkgtest", "piuparts", "blhc", "debdiff"]);
+    assert_eq!(verdicts, ["passed"; 6], "{report:#}");
+    assert_eq!(report["verdict"], "passed");
+    let found = strings(&report["checks"], "found");
+    assert_eq!(found[2], "2 PASS", "autopkgtest");
+    assert_eq!(found[4], "no flags missing", "blhc");
+    assert_eq!(found[5], "1 file, +6 −0", "debdiff");
+
+    let bad = source::faulty(house.path());
+    let (code, stdout, stderr) = house.user(&["check", bad.to_str().unwrap(), "--suite", "bookworm", "--json"]);
+    assert_eq!(code, Some(10), "{stdout}{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let verdicts = strings(&report["checks"], "verdict");
+    assert_eq!(verdicts, ["passed", "failed", "failed", "failed", "failed", "skipped"], "{report:#}");
 }
 
 /// A gibibyte goes up and down, through client, server and worker, and none of them grows.

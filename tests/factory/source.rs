@@ -10,7 +10,40 @@ use std::process::Command;
 /// that it sleeps, then runs `command`.
 pub fn tiny(place: &Path, command: &str) -> PathBuf {
     let binaries = [("tiny", "any"), ("tiny-doc", "all")];
-    package(place, "tiny", &binaries, &format!("\techo the build sleeps\n\t{command}\n"), "")
+    package(place, "tiny", &binaries, &format!("\techo the build sleeps\n\t{command}\n"), "", &[])
+}
+
+/// The source package `dsc` with one more entry in its changelog, in a directory of its own.
+pub fn next_version(dsc: &Path) -> PathBuf {
+    let place = dsc.parent().unwrap().join("next");
+    fs::create_dir(&place).unwrap();
+    run(&place, &["dpkg-source", "--no-check", "-x", dsc.to_str().unwrap(), "tree"]);
+    let changelog = place.join("tree/debian/changelog");
+    let old = fs::read_to_string(&changelog).unwrap();
+    let version = old.split(['(', ')']).nth(1).unwrap();
+    let (name, _) = old.split_once(' ').unwrap();
+    let entry = format!(
+        "{name} ({version}+usine1) unstable; urgency=medium\n\n  * Next.\n\n -- Usine <usine@example.org>  Mon, 01 Jan 2024 00:00:00 +0000\n\n"
+    );
+    fs::write(&changelog, entry + &old).unwrap();
+    run(&place, &["dpkg-source", "-b", "tree"]);
+    let files = fs::read_dir(&place).unwrap().flatten().map(|entry| entry.path());
+    files.into_iter().find(|path| path.extension().is_some_and(|suffix| suffix == "dsc")).unwrap()
+}
+
+/// A package with a fault for each check: it has no copyright file, its test fails, it refuses to be removed, and it is
+/// compiled without hardening flags.
+pub fn faulty(place: &Path) -> PathBuf {
+    let build = "\techo 'int main(void) { return 0; }' > soft.c\n\tgcc -O2 -c soft.c -o soft.o\n\tgcc soft.o -o soft\n";
+    let leave = "\tmkdir -p debian/faulty/DEBIAN\n\tprintf '#!/bin/sh\\nset -e\\nexit 3\\n' > debian/faulty/DEBIAN/prerm\n\
+                 \tchmod 755 debian/faulty/DEBIAN/prerm\n";
+    let more = [("debian/tests/control", "Test-Command: false\nDepends:\nRestrictions: superficial\n")];
+    package(place, "faulty", &[("faulty", "any")], build, leave, &more)
+}
+
+fn run(place: &Path, argv: &[&str]) {
+    let done = Command::new(argv[0]).args(&argv[1..]).current_dir(place).output().unwrap();
+    assert!(done.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// A package whose binary has `size` random bytes.
@@ -18,10 +51,17 @@ pub fn large(place: &Path, size: u64) -> PathBuf {
     let make = format!(
         "\tmkdir -p debian/large/usr/share/large\n\thead -c {size} /dev/urandom > debian/large/usr/share/large/data\n"
     );
-    package(place, "large", &[("large", "any")], "", &make)
+    package(place, "large", &[("large", "any")], "", &make, &[])
 }
 
-fn package(place: &Path, name: &str, binaries: &[(&str, &str)], build: &str, before: &str) -> PathBuf {
+fn package(
+    place: &Path,
+    name: &str,
+    binaries: &[(&str, &str)],
+    build: &str,
+    before: &str,
+    more: &[(&str, &str)],
+) -> PathBuf {
     let root = tempfile::tempdir_in(place).unwrap().keep();
     let tree = root.join(format!("{name}-1.0"));
     let write = |path: &str, text: &str| {
@@ -64,8 +104,10 @@ fn package(place: &Path, name: &str, binaries: &[(&str, &str)], build: &str, bef
     write("debian/control", &control);
     write("debian/rules", &rules);
     fs::set_permissions(tree.join("debian/rules"), Permissions::from_mode(0o755)).unwrap();
-    let built = Command::new("dpkg-source").args(["-b", tree.to_str().unwrap()]).current_dir(&root).output().unwrap();
-    assert!(built.status.success(), "dpkg-source: {}", String::from_utf8_lossy(&built.stderr));
+    for (path, text) in more {
+        write(path, text);
+    }
+    run(&root, &["dpkg-source", "-b", tree.to_str().unwrap()]);
     root.join(format!("{name}_1.0.dsc"))
 }
 

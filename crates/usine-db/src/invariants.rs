@@ -36,6 +36,11 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT w.id FROM work_request w WHERE w.status = 'pending' AND w.requirement_set_id IS NULL",
     ),
     (
+        "only a blocked work request that replaces another one rests",
+        "SELECT w.id FROM work_request w WHERE w.delayed_until IS NOT NULL \
+         AND (w.status <> 'blocked' OR w.supersedes_id IS NULL)",
+    ),
+    (
         "an ended work request has the time and the event of its end",
         "SELECT w.id FROM work_request w WHERE w.status IN ('completed', 'aborted') \
          AND (w.completed_at IS NULL OR NOT EXISTS \

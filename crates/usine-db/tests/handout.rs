@@ -419,6 +419,103 @@ stories! {
         assert_eq!(issue(&blocked).await, "Cannot issue a token for a WorkRequest that has status blocked");
     }
 
+    /// What fails temporarily stays as it ended; another one takes its place, rests for a minute, and is then like any other.
+    async fn a_temporary_failure_is_tried_again_later(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let wanted = SchedulerTags { required: tags(&["worker:cap:sbuild"]), provided: tags(&["task:mine"]) };
+        let mut row = farm.pending_with(5, &wanted).await;
+        farm.assign(&mut row, &worker).await;
+        let key = farm.fetch(&worker, &row).await;
+        farm.leave_artifact(&row).await;
+        let manager = farm.work_requests();
+        let now = at(100_000);
+        let hash = key.hash();
+        let report = || manager.report(row.id, &hash, Results::TemporaryFailure, OutputData::default(), now);
+        let mut events = db.events();
+        assert_eq!(report().await.unwrap(), ReportOutcome::Accepted);
+        assert_eq!(kinds(&heard(&mut events)), [Completed, Created, Blocked, Retried]);
+        assert_eq!(report().await.unwrap(), ReportOutcome::Repeated);
+        assert_eq!(heard(&mut events), []);
+        assert!(!worker.is_busy(db).await.unwrap());
+
+        let old = farm.reload(&row).await;
+        assert_eq!((*old.status, *old.result, old.retry_count()), (Statuses::Completed, Results::TemporaryFailure, 0));
+        let heir = manager.get(old.superseded_by(db).await.unwrap().unwrap()).await.unwrap();
+        assert_eq!((*heir.status, heir.supersedes_id, heir.retry_count()), (Statuses::Blocked, Some(old.id), 1));
+        assert_eq!(heir.delayed_until, Some(at(160_000)));
+        let last = manager.history(old.id).await.unwrap().pop().unwrap();
+        let until = at(160_000).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        assert_eq!(last.detail, Some(json!({
+            "superseded_by": heir.id, "reason": "temporary-failure", "retry_count": 1, "delayed_until": until,
+        })));
+
+        assert_eq!(manager.rested(at(159_000)).all(db.reader()).await.unwrap(), []);
+        assert!(!manager.end_rest(heir.id, at(159_000)).await.unwrap(), "too early");
+        let rested = manager.rested(at(160_000)).all(db.reader()).await.unwrap();
+        assert_eq!(rested, std::slice::from_ref(&heir));
+        assert!(manager.end_rest(heir.id, at(160_000)).await.unwrap());
+        assert!(!manager.end_rest(heir.id, at(160_000)).await.unwrap(), "once");
+        let ready = farm.reload(&heir).await;
+        assert_eq!((*ready.status, ready.delayed_until, ready.priority_effective()), (Statuses::Pending, None, 5));
+        assert_eq!((ready.requirement_set_id, &ready.scheduler_tags_provided),
+            (old.requirement_set_id, &old.scheduler_tags_provided));
+        assert_eq!(farm.history(&heir).await, [Created, Blocked, Pending]);
+        assert_eq!(manager.rested(at(900_000)).all(db.reader()).await.unwrap(), []);
+    }
+
+    /// Three times, with growing rests; losses of workers count, too. The last one stays failed.
+    async fn temporary_failures_have_a_limit(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let mut row = farm.pending().await;
+        let mut rests = Vec::new();
+        loop {
+            farm.assign(&mut row, &worker).await;
+            let mut key = farm.fetch(&worker, &row).await;
+            if row.retry_count() == 1 {
+                key = farm.fetch(&worker, &row).await;
+            }
+            let now = farm.now();
+            let (manager, output) = (farm.work_requests(), OutputData::default());
+            let report = manager.report(row.id, &key.hash(), Results::TemporaryFailure, output, now).await;
+            assert_eq!(report.unwrap(), ReportOutcome::Accepted);
+            let Some(heir) = row.superseded_by(db).await.unwrap() else { break };
+            row = farm.work_requests().get(heir).await.unwrap();
+            let until = row.delayed_until.unwrap();
+            rests.push((until - now).num_minutes());
+            assert!(farm.work_requests().end_rest(heir, until).await.unwrap());
+            row = farm.reload(&row).await;
+        }
+        assert_eq!(rests, [1, 15], "the loss in between took the place of the second");
+        assert_eq!((row.retry_count(), *farm.reload(&row).await.result), (3, Results::TemporaryFailure));
+        let by_hand = farm.reload(&row).await.retry(db, None, farm.now()).await.unwrap();
+        assert_eq!((*by_hand.status, by_hand.retry_count()), (Statuses::Pending, 0), "a person begins anew");
+    }
+
+    /// Many servers end a rest at once: it becomes pending once. One that is aborted meanwhile stays aborted.
+    async fn a_rest_ends_once(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let mut heirs = Vec::new();
+        for _ in 0..2 {
+            let (row, key) = farm.running(&worker).await;
+            farm.report(row.id, &key, Results::TemporaryFailure).await;
+            heirs.push(farm.work_requests().get(row.superseded_by(db).await.unwrap().unwrap()).await.unwrap());
+        }
+        let [heir, unwanted] = &mut heirs[..] else { panic!() };
+        let later = heir.delayed_until.unwrap();
+        let manager = farm.work_requests();
+        let ends = futures::future::join_all((0..8).map(|_| manager.end_rest(heir.id, later))).await;
+        assert_eq!(ends.into_iter().filter(|end| *end.as_ref().unwrap()).count(), 1);
+        assert_eq!(farm.history(heir).await, [Created, Blocked, Pending]);
+
+        unwanted.abort(db, None, farm.now()).await.unwrap().unwrap();
+        assert_eq!(unwanted.delayed_until, None);
+        assert!(!manager.end_rest(unwanted.id, at(900_000)).await.unwrap());
+        assert_eq!(*farm.reload(unwanted).await.status, Statuses::Aborted);
+    }
+
     /// Nothing that is rolled back is published: the events of the steps before the failing one neither.
     async fn a_step_that_fails_tells_nobody(db: &Database) {
         let farm = Farm::new(db);

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use farm::{Farm, stories};
 use sea_orm::{EntityTrait, QueryOrder};
 use usine_db::entity::work_request;
@@ -62,7 +63,7 @@ impl Walk<'_> {
         let manager = self.farm.work_requests();
         let worker = self.some_worker();
         let mut row = self.some_work_request().await;
-        let (name, effect) = match self.dice.roll(20) {
+        let (name, effect) = match self.dice.roll(21) {
             0..5 => {
                 let free = manager.pending(true, None).unwrap().all(db.reader()).await.unwrap();
                 if !free.is_empty() {
@@ -89,6 +90,14 @@ impl Walk<'_> {
             16 => {
                 let lost = manager.lose_worker(&worker, Loss { silent_for: 120 }, now).await.unwrap();
                 ("lose", !lost.is_empty())
+            }
+            20 => {
+                let rested = manager.rested(now + TimeDelta::hours(1)).all(db.reader()).await.unwrap();
+                let mut ended = false;
+                for resting in rested {
+                    ended |= manager.end_rest(resting.id, now + TimeDelta::hours(1)).await.unwrap();
+                }
+                ("rest", ended)
             }
             17 => ("deadline", manager.pass_deadline(row.id, DeadlinePassed::Total(60), now).await.unwrap()),
             18 if self.dice.roll(2) == 0 => {
@@ -128,7 +137,7 @@ impl Walk<'_> {
         let n = self.keys.len() - 1 - self.dice.roll(recent);
         let (id, key, accepted) = self.keys[n].clone();
         let before = self.farm.work_requests().get(id).await.unwrap();
-        let result = [Results::Success, Results::Failure][self.dice.roll(2)];
+        let result = [Results::Success, Results::Failure, Results::TemporaryFailure][self.dice.roll(3)];
         let answer = self.farm.report(id, &key, result).await;
         let after = self.farm.work_requests().get(id).await.unwrap();
         match answer {
@@ -181,7 +190,7 @@ async fn walk(db: &Database, seed: u64) {
     }
     walk.check_ends().await;
     // A walk that does nothing finds nothing.
-    for name in ["assign", "fetch", "report", "abort", "retry", "de-assign", "lose", "deadline"] {
+    for name in ["assign", "fetch", "report", "abort", "retry", "de-assign", "lose", "deadline", "rest"] {
         assert!(walk.done.get(name).is_some_and(|times| *times > 0), "seed {seed}: {name} in {:?}", walk.done);
     }
 }

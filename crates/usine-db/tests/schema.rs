@@ -58,9 +58,10 @@ async fn a_second_server_finds_the_schema() {
 }
 
 /// What a hand in the database breaks, and the words of the invariant that sees it.
-const DAMAGE: [(&str, &str); 6] = [
+const DAMAGE: [(&str, &str); 7] = [
     ("UPDATE work_request SET status = 'running' WHERE id = 1", "a running work request of a worker has"),
     ("UPDATE work_request SET requirement_set_id = NULL WHERE id = 1", "has its requirements interned"),
+    ("UPDATE work_request SET delayed_until = created_at WHERE id = 1", "only a blocked work request that replaces"),
     ("UPDATE work_request SET status = 'aborted' WHERE id = 1", "has the time and the event of its end"),
     ("UPDATE work_request SET worker_id = 1 WHERE id IN (1, 2)", "at most as many pending and running"),
     ("UPDATE attempt SET ended_at = NULL, outcome = NULL WHERE work_request_id = 3", "a live attempt belongs to"),
@@ -82,7 +83,8 @@ async fn damage_is_seen(database: TestDatabase) {
         let violations = invariants::check(db).await.unwrap();
         assert!(violations.iter().any(|violation| violation.invariant.contains(words)), "{sql}: {violations:?}");
         let repair = [
-            "UPDATE work_request SET status = 'pending', requirement_set_id = 1, worker_id = NULL WHERE id IN (1, 2)",
+            "UPDATE work_request SET status = 'pending', requirement_set_id = 1, worker_id = NULL, delayed_until = NULL \
+             WHERE id IN (1, 2)",
             "UPDATE attempt SET ended_at = handed_out_at, outcome = 'aborted'",
             "UPDATE token SET user_id = 2 WHERE token_type = 'user'",
         ];

@@ -15,7 +15,7 @@ use usine_db::work_request::{NewWorkRequest, RetryError, SchedulerTags};
 use usine_db::{Database, Error, WorkRequest};
 use usine_model::event::EventKind::{self, *};
 use usine_model::output_data::OutputData;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::work_request::{Results, Statuses, TaskType};
 
 /// Every result that a work request can end with.
@@ -518,12 +518,15 @@ stories! {
     async fn wrong_requests_are_refused(db: &Database) {
         let farm = Farm::new(db);
         let limits = |total, silence| Deadlines { total, silence };
+        let bytes = |memory, disk| ResourceLimits { memory, disk };
         for (wrong, text) in [
             (NewWorkRequest { task_name: String::new(), ..farm.request() }, "task_name"),
             (NewWorkRequest { task_name: "x".repeat(101), ..farm.request() }, "task_name"),
             (NewWorkRequest { task_data: json!([1]), ..farm.request() }, "task data must be a dictionary"),
             (NewWorkRequest { deadlines: limits(Some(0), None), ..farm.request() }, "deadlines"),
             (NewWorkRequest { deadlines: limits(None, Some(u32::MAX)), ..farm.request() }, "deadlines"),
+            (NewWorkRequest { limits: bytes(Some(0), None), ..farm.request() }, "limits: memory 0"),
+            (NewWorkRequest { limits: bytes(None, Some(u64::MAX)), ..farm.request() }, "limits: disk"),
         ] {
             let refused = farm.work_requests().create(&wrong, &SchedulerTags::default(), farm.now()).await.unwrap_err();
             assert!(matches!(&refused, Error::Invalid(said) if said.contains(text)), "{refused}");
@@ -533,10 +536,12 @@ stories! {
         assert!(matches!(refused, Error::Integrity(_)), "{refused}");
         assert_eq!(farm.all_events().await, []);
         let longest = NewWorkRequest {
-            task_name: "x".repeat(100), deadlines: limits(Some(1), Some(i32::MAX as u32)), ..farm.request()
+            task_name: "x".repeat(100), deadlines: limits(Some(1), Some(i32::MAX as u32)),
+            limits: bytes(Some(1), Some(i64::MAX as u64)), ..farm.request()
         };
         let row = farm.work_requests().create(&longest, &SchedulerTags::default(), farm.now()).await.unwrap();
-        assert_eq!(farm.reload(&row).await.deadlines(), longest.deadlines);
+        let row = farm.reload(&row).await;
+        assert_eq!((row.deadlines(), row.limits()), (longest.deadlines, longest.limits));
     }
 
     async fn data_come_back_as_they_were(db: &Database) {
@@ -589,6 +594,7 @@ stories! {
         let new = NewWorkRequest {
             task_data: json!({"n": 1}),
             deadlines: Deadlines { total: Some(60), silence: None },
+            limits: ResourceLimits { memory: Some(1 << 40), disk: None },
             priority_base: 3,
             ..farm.request()
         };
@@ -601,6 +607,7 @@ stories! {
         let heir = old.retry(db, Some(alice.id), farm.now()).await.unwrap();
         assert_eq!((*heir.status, *heir.result, heir.supersedes_id), (Statuses::Pending, Results::None, Some(old.id)));
         assert_eq!((&heir.task_data, heir.deadlines(), heir.priority_effective()), (&old.task_data, new.deadlines, 7));
+        assert_eq!((heir.limits(), heir.delayed_until), (new.limits, None));
         assert_eq!(heir.requirement_set_id, old.requirement_set_id);
         assert_eq!(heir.retry_count(), 0);
         assert_eq!(farm.reload(&old).await, old, "the old one stays as it is");

@@ -25,7 +25,7 @@ const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
 /// lists of objects. Serialises as the JSON object of artifacts (`dsc_fields`, `changes_fields`, `deb_fields`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields(pub(crate) Map<String, Value>);
 
 impl Fields {
     /// The value of a field.

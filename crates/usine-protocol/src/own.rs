@@ -1,4 +1,4 @@
-//! What is ours alone, below `/api/usine/1.0/`: deadlines, reasons, history, lists of artifacts, logs that were kept.
+//! What is ours alone, below `/api/usine/1.0/`: deadlines, limits, reasons, history, lists of artifacts, logs that were kept.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use usine_model::event::EventKind;
 use usine_model::matching::PendingReason;
 use usine_model::output_data::OutputData;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::work_request::Results;
 
 use crate::time;
@@ -21,6 +21,9 @@ pub struct CreateLimitedWorkRequest {
     /// Limits in seconds.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// Limits in bytes.
+    #[serde(default, skip_serializing_if = "ResourceLimits::is_none")]
+    pub limits: ResourceLimits,
 }
 
 /// `GET work-request/{id}/details/`: what the 1.0 answer does not have.
@@ -34,11 +37,17 @@ pub struct WorkRequestDetails {
     pub output_data: OutputData,
     /// Limits in seconds.
     pub deadlines: Deadlines,
+    /// Limits in bytes.
+    #[serde(default)]
+    pub limits: ResourceLimits,
+    /// Until when it rests after a temporary failure of the one it replaces.
+    #[serde(default, with = "time::optional")]
+    pub delayed_until: Option<DateTime<Utc>>,
     /// The one it replaces.
     pub supersedes: Option<i64>,
     /// The one that replaces it.
     pub superseded_by: Option<i64>,
-    /// Why it is not running, while it is pending.
+    /// Why it is not running, while it is pending or rests.
     pub pending_reason: Option<PendingReason>,
     /// Each hand-out to a worker.
     pub attempts: Vec<Attempt>,

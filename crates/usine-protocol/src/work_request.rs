@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usine_model::output_data::OutputData;
+use usine_model::policy::ResourceLimits;
 use usine_model::work_request::{Results, Statuses, TaskType};
 
 use crate::time;
@@ -104,6 +105,9 @@ pub struct WorkRequest {
     /// Key for the worker that fetches it; only in the answer to that call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// What its commands may use, if that is limited; only in the answer to that call. Debian's workers ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ResourceLimits>,
 }
 
 /// `PATCH work-request/{id}/`.

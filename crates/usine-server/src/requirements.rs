@@ -1,14 +1,16 @@
 //! What a task asks for: its data checked, its lookups resolved, its tags and dynamic data computed. Submission and
 //! scheduler both come here, so that what was accepted can be assigned.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use usine_db::Database;
 use usine_db::account::{Scope, Workspace};
-use usine_db::artifact::ArtifactManager;
+use usine_db::artifact::{Artifact, ArtifactManager};
 use usine_db::work_request::SchedulerTags;
 use usine_model::lookup::{LookupElement, LookupSingle};
 use usine_model::tags;
-use usine_tasks::{Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, TaskDataError};
+use usine_tasks::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, TaskDataError};
 
 /// Task data that cannot be used: what is wrong, by path; or the database failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +53,40 @@ pub async fn resolve(
         };
         resolved = resolved.with(input.field, artifacts);
     }
+    for derived in task.derived() {
+        let artifacts = derive(database, derived, resolved.all(derived.from), workspace).await?;
+        resolved = resolved.with(derived.field, artifacts);
+    }
     Ok(resolved)
+}
+
+/// Follows relations from `begin`, step by step: the artifacts of all steps, each once, in the order of their ids. One of
+/// another workspace is as good as none, here, too.
+pub async fn derive(
+    database: &Database,
+    derived: &Derived,
+    begin: &[ResolvedArtifact],
+    workspace: &Workspace,
+) -> usine_db::Result<Vec<ResolvedArtifact>> {
+    let mut found = BTreeMap::new();
+    let mut ids: Vec<i64> = begin.iter().map(|artifact| artifact.id).collect();
+    for &(relation_type, category) in derived.steps {
+        let artifacts = ArtifactManager(database).related(&ids, relation_type, category, workspace.id).await?;
+        ids = artifacts.iter().map(|artifact| artifact.id).collect();
+        found.extend(artifacts.into_iter().map(|artifact| (artifact.id, artifact)));
+    }
+    let artifacts = found.into_values();
+    Ok(artifacts.map(|artifact| found_by(json!(artifact.id), artifact, workspace)).collect())
+}
+
+fn found_by(lookup: Value, artifact: Artifact, workspace: &Workspace) -> ResolvedArtifact {
+    ResolvedArtifact {
+        id: artifact.id,
+        category: *artifact.category,
+        data: artifact.data,
+        workspace: workspace.name.clone(),
+        lookup,
+    }
 }
 
 async fn resolve_one(
@@ -71,13 +106,7 @@ async fn resolve_one(
             format!("unexpected artifact category: '{}'. Valid categories: [{}]", *artifact.category, valid.join(", "));
         return Err(TaskDataError::at(field, problem).into());
     }
-    Ok(ResolvedArtifact {
-        id,
-        category: *artifact.category,
-        data: artifact.data,
-        workspace: workspace.name.clone(),
-        lookup: json!(lookup),
-    })
+    Ok(found_by(json!(lookup), artifact, workspace))
 }
 
 fn no_collections(field: &str, lookup: &str) -> TaskDataError {

@@ -161,10 +161,20 @@ stories! {
             let title = app.post(path, body).key(&user).refused(400).await;
             assert_eq!(title, "Cannot deserialize work request | {\"non_field_errors\":[\"Invalid fields: apple, zebra\"]}");
         }
-        for deadlines in [json!(5), json!({"total": "x"}), json!({"total": -1}), json!({"perhaps": 1})] {
-            let body = json!({"task_name": "noop", "deadlines": deadlines});
+        for (key, limits) in [
+            ("deadlines", json!(5)),
+            ("deadlines", json!({"total": "x"})),
+            ("deadlines", json!({"total": -1})),
+            ("deadlines", json!({"perhaps": 1})),
+            ("limits", json!("2G")),
+            ("limits", json!({"memory": "2G"})),
+            ("limits", json!({"disk": -1})),
+            ("limits", json!({"cpu": 1})),
+        ] {
+            let body = json!({"task_name": "noop", key: limits});
             let title = app.post("/api/usine/1.0/work-request/", &body).key(&user).refused(400).await;
-            assert!(title.starts_with("Cannot deserialize work request | {\"deadlines\":[\""), "{body}: {title}");
+            let begin = format!("Cannot deserialize work request | {{\"{key}\":[\"");
+            assert!(title.starts_with(&begin), "{body}: {title}");
         }
         let patch = |body: Value| app.request(Method::PATCH, &format!("{WORK_REQUESTS}{id}/")).key(&user).json(&body);
         for (body, field) in [

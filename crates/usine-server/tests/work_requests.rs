@@ -10,7 +10,7 @@ use usine_client::WorkRequestFilter;
 use usine_client::channel::Received;
 use usine_model::event::EventKind;
 use usine_model::matching::Verdict;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::channel::{LogMessage, LogStream, Notice, ServerMessage, WorkerMessage};
 use usine_protocol::own::CreateLimitedWorkRequest;
@@ -167,6 +167,7 @@ stories! {
         let new = CreateLimitedWorkRequest {
             work_request: CreateWorkRequest { task_name: "noop".into(), task_data: json!({}), ..Default::default() },
             deadlines: Deadlines { total: Some(60), silence: None },
+            ..Default::default()
         };
         let id = alice.create_limited_work_request(&new).await.unwrap().id;
         let fetched = worker.take().await;
@@ -177,6 +178,69 @@ stories! {
         assert_eq!(worker.report(&fetched, Results::Success).await.unwrap_err().status(), Some(403));
         let details = alice.work_request_details(id).await.unwrap();
         assert_eq!(details.output_data.errors.unwrap()[0].code, "deadline-total-exceeded");
+        app.end().await;
+    }
+
+    /// Limits of resources reach the worker, and nobody else but those who ask for details.
+    async fn limits_reach_the_worker(app: App) {
+        let alice = app.user("alice").await;
+        let mut worker = app.worker("w", &[]).await;
+        let limits = ResourceLimits { memory: Some(2 << 30), disk: Some(5_000_000_000) };
+        let new = CreateLimitedWorkRequest {
+            work_request: CreateWorkRequest { task_name: "noop".into(), task_data: json!({}), ..Default::default() },
+            limits,
+            ..Default::default()
+        };
+        let created = alice.create_limited_work_request(&new).await.unwrap();
+        assert_eq!(created.limits, None);
+        let fetched = worker.take().await;
+        assert_eq!((fetched.id, fetched.limits), (created.id, Some(limits)));
+        let details = alice.work_request_details(created.id).await.unwrap();
+        assert_eq!((details.limits, details.deadlines), (limits, Deadlines::default()));
+        worker.report(&fetched, Results::Success).await.unwrap();
+        app.noop(&alice).await;
+        assert_eq!(worker.take().await.limits, None);
+        app.end().await;
+    }
+
+    /// What fails temporarily is tried again after a while, also by a server that was restarted meanwhile.
+    async fn a_temporary_failure_is_tried_again(app: App) {
+        let alice = app.user("alice").await;
+        let mut worker = app.worker("w", &[]).await;
+        let id = app.noop(&alice).await.id;
+        let fetched = worker.take().await;
+        worker.report(&fetched, Results::TemporaryFailure).await.unwrap();
+        worker.report(&fetched, Results::TemporaryFailure).await.unwrap();
+        let old = alice.work_request(id).await.unwrap();
+        assert_eq!((old.status, old.result), (Statuses::Completed, Results::TemporaryFailure));
+        let heir = alice.work_request_details(id).await.unwrap().superseded_by.unwrap();
+        let resting = alice.work_request(heir).await.unwrap();
+        assert_eq!((resting.status, &resting.workflow_data), (Statuses::Blocked, &json!({"retry_count": 1})));
+        let details = alice.work_request_details(heir).await.unwrap();
+        let until = app.state.now() + chrono::TimeDelta::minutes(1);
+        assert_eq!((details.supersedes, details.delayed_until), (Some(id), Some(until)));
+        let reason = details.pending_reason.unwrap();
+        assert_eq!(
+            reason.summary,
+            format!("it waits until 2026-09-21T14:14:20Z after a temporary failure of work request {id}")
+        );
+        assert!(reason.workers.is_empty());
+
+        app.pass(50);
+        app.restart().await;
+        worker.connect().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        assert_eq!(alice.work_request(heir).await.unwrap().status, Statuses::Blocked, "it is not yet time");
+        app.pass(10);
+        let again = worker.take().await;
+        assert_eq!(again.id, heir);
+        worker.report(&again, Results::Success).await.unwrap();
+        let details = alice.work_request_details(heir).await.unwrap();
+        let events: Vec<_> = details.history.iter().map(|entry| entry.event).collect();
+        use EventKind::*;
+        assert_eq!(events, [Created, Blocked, Pending, Assigned, Running, Completed]);
+        let listed = alice.work_requests(&WorkRequestFilter::default(), 10).await.unwrap();
+        assert_eq!(listed.len(), 2, "none is doubled");
         app.end().await;
     }
 

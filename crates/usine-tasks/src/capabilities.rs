@@ -9,10 +9,12 @@ use usine_model::tags::{self, Tags};
 use usine_model::work_request::TaskType;
 use usine_model::worker::WorkerType;
 
+use crate::simplesystemimagebuild::{PROGRAM, SimpleSystemImageBuild};
+use crate::worker_task::WorkerTask;
 use crate::{find, registered};
 
 /// Tools whose presence is a tag: `worker:cap:TOOL`.
-const TOOLS: [&str; 5] = ["autopkgtest", "debsign", "mmdebstrap", "sbsign", "sbuild"];
+const TOOLS: [&str; 6] = ["autopkgtest", PROGRAM, "debsign", "mmdebstrap", "sbsign", "sbuild"];
 
 /// The dynamic metadata of an external worker. Blocks: it runs dpkg(1) and arch-test(1).
 pub fn detect(worker_version: &str) -> Map<String, Value> {
@@ -48,7 +50,9 @@ fn provided_tags(path: &str, architectures: &[String]) -> Tags {
     let mut provided = Tags::from([tags::worker_type(WorkerType::External)]);
     provided.extend(architectures.iter().map(|architecture| tags::build_arch(architecture)));
     provided.extend(TOOLS.iter().filter(|tool| which(path, tool).is_some()).map(|tool| tags::capability(tool)));
-    for name in registered(TaskType::Worker) {
+    // The server cannot ask for this program (workers of the reference do not tell): without it the task is not offered.
+    let is_possible = |name: &&str| *name != SimpleSystemImageBuild::NAME || which(path, PROGRAM).is_some();
+    for name in registered(TaskType::Worker).into_iter().filter(is_possible) {
         let version = find(TaskType::Worker, name).map_or(1, |task| task.version());
         provided.insert(tags::task_version(TaskType::Worker, name, version));
     }

@@ -4,16 +4,26 @@
 //! [`execute`]: it runs a task and gets back results, artifacts and relations as data, to be delivered by the worker.
 //! Nothing here speaks HTTP or SQL: whatever must be fetched is asked of a [`Host`].
 
+mod assemblesignedsource;
 mod autopkgtest;
 mod blhc;
+mod bootstrap;
 pub mod capabilities;
+mod debdiff;
 mod executor;
 mod extra_repositories;
+mod extractforsigning;
+mod lintian;
+mod makesourcepackageupload;
+mod mergeuploads;
 mod mmdebstrap;
 mod noop;
 mod packages;
+mod piuparts;
 mod run;
 mod sbuild;
+mod signing_template;
+mod simplesystemimagebuild;
 mod task;
 mod task_data;
 #[cfg(test)]
@@ -25,15 +35,28 @@ use usine_model::work_request::TaskType;
 pub use executor::Backend;
 pub use extra_repositories::{ExternalRepository, ExtraRepository};
 pub use run::{
-    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact, NewRelation,
-    Outcome, Surroundings, execute,
+    ArtifactInfo, ArtifactRef, Cgroups, FileInfo, Host, HostError, Identity, LocalFile, LogStream, NewArtifact,
+    NewRelation, Outcome, Resources, Surroundings, execute,
 };
 pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
 pub use task_data::TaskDataError;
 
 /// Every task there is. A new task is one file and one line here.
-static REGISTRY: &[&dyn Task] =
-    &[&autopkgtest::Autopkgtest, &blhc::Blhc, &mmdebstrap::Mmdebstrap, &noop::Noop, &sbuild::Sbuild];
+static REGISTRY: &[&dyn Task] = &[
+    &assemblesignedsource::AssembleSignedSource,
+    &autopkgtest::Autopkgtest,
+    &blhc::Blhc,
+    &debdiff::Debdiff,
+    &extractforsigning::ExtractForSigning,
+    &lintian::Lintian,
+    &makesourcepackageupload::MakeSourcePackageUpload,
+    &mergeuploads::MergeUploads,
+    &mmdebstrap::Mmdebstrap,
+    &noop::Noop,
+    &piuparts::Piuparts,
+    &sbuild::Sbuild,
+    &simplesystemimagebuild::SimpleSystemImageBuild,
+];
 
 /// The task of this type and name; names are found without regard to case.
 pub fn find(task_type: TaskType, name: &str) -> Option<&'static dyn Task> {
@@ -57,7 +80,7 @@ mod tests {
         assert_eq!(find(TaskType::Worker, "SBuild").map(|task| task.name()), Some("sbuild"));
         assert!(find(TaskType::Signing, "sbuild").is_none());
         assert!(find(TaskType::Worker, "sbuil").is_none());
-        assert_eq!(registered(TaskType::Worker), ["autopkgtest", "blhc", "mmdebstrap", "noop", "sbuild"]);
+        assert!(REGISTRY.iter().map(|task| task.name()).is_sorted(), "keep the registry sorted");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 mod command;
 mod data;
-mod repositories;
 mod run;
 
-use usine_model::tags::{self, Tags};
+use usine_model::tags::Tags;
 
 use crate::run::Run;
 use crate::task::{Resolved, ServerFacts};
@@ -24,11 +23,11 @@ impl WorkerTask for Mmdebstrap {
     type Dynamic = NoDynamicData;
 
     fn check(data: &MmdebstrapData, error: &mut TaskDataError) {
-        data.check(error);
+        data.bootstrap().check(error);
     }
 
     fn further_tags(data: &MmdebstrapData) -> Tags {
-        Tags::from([tags::capability("mmdebstrap"), tags::build_arch(&data.bootstrap_options.architecture)])
+        data.bootstrap().tags()
     }
 
     fn describe(
@@ -36,25 +35,7 @@ impl WorkerTask for Mmdebstrap {
         _: &Resolved,
         _: &ServerFacts,
     ) -> Result<Description<NoDynamicData>, TaskDataError> {
-        let options = &data.bootstrap_options;
-        let suite = data.bootstrap_repositories.first().map(|repository| repository.suite.clone()).unwrap_or_default();
-        let architecture = &options.architecture;
-        let variant = options.variant.map(|variant| variant.to_string());
-        let summary = match &variant {
-            Some(variant) => format!("{suite} ({architecture}-{variant})"),
-            None => format!("{suite} ({architecture})"),
-        };
-        let mut packages = options.extra_packages.clone();
-        packages.sort();
-        // The reference writes Python's word for null here; statistics of both must compare.
-        let context = format!("{architecture}:{}:{}", variant.as_deref().unwrap_or("None"), packages.join(","));
-        Ok(Description {
-            subject: Some(suite),
-            parameter_summary: Some(summary),
-            runtime_context: Some(context),
-            configuration_context: Some(architecture.clone()),
-            dynamic: NoDynamicData {},
-        })
+        data.bootstrap().describe()
     }
 
     fn start(data: MmdebstrapData, _: NoDynamicData) -> Box<dyn Run> {

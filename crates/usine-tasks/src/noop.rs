@@ -95,6 +95,10 @@ impl Run for NoopRun {
     }
 }
 
+/// The example of CONTRIBUTING.md.
+#[cfg(test)]
+mod example;
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -142,5 +146,24 @@ mod tests {
         assert!(Noop.prepare(&json!({}), Some(&json!({"subject": null}))).is_ok());
         assert!(Noop.prepare(&json!({}), None).is_ok());
         assert!(Noop.prepare(&json!({}), Some(&json!({"environment_id": 3}))).is_err());
+    }
+
+    #[test]
+    fn the_example_of_the_guide_is_a_task() {
+        use crate::test_support::{artifact, server};
+        use usine_model::artifact::ArtifactCategory::SourcePackage;
+
+        let code = format!("```rust\n{}```\n", include_str!("noop/example.rs"));
+        assert!(
+            include_str!("../../../CONTRIBUTING.md").contains(&code),
+            "the example in CONTRIBUTING.md is not crates/usine-tasks/src/noop/example.rs: copy it"
+        );
+        let data = json!({"source_artifact": 12});
+        let source = artifact(12, SourcePackage, json!({"name": "hello", "version": "2.10-3"}));
+        let resolved = Resolved::new().with("source_artifact", vec![source]);
+        let dynamic = example::Unpack.dynamic_data(&data, &resolved, &server()).unwrap();
+        assert_eq!(dynamic["parameter_summary"], "hello_2.10-3");
+        assert!(example::Unpack.prepare(&data, Some(&Value::Object(dynamic))).is_ok());
+        assert!(example::Unpack.check(&json!({})).is_err());
     }
 }

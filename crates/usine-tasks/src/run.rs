@@ -1,9 +1,11 @@
 //! Running a task on a worker: what the worker gives to it, what it gives back, and the phases in between.
 
 mod bench;
+mod cgroup;
 mod execute;
 mod inside;
 mod process;
+mod resources;
 mod rules;
 mod shell;
 mod statistics;
@@ -20,9 +22,11 @@ use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 
 pub(crate) use bench::{Bench, TaskError, names_in};
+pub use cgroup::Cgroups;
 pub use execute::execute;
 pub(crate) use inside::Recommends;
 pub(crate) use process::{Command, newest_file, quote, quote_all};
+pub use resources::Resources;
 pub(crate) use shell::{Shell, Step};
 
 /// Which stream of the live log.
@@ -123,6 +127,8 @@ pub struct Surroundings {
     pub http_read_timeout: u32,
     /// The user that commands run as; without one, the worker's own. Only root can choose.
     pub identity: Option<Identity>,
+    /// What it may use, and the means to measure it.
+    pub resources: Resources,
     /// Cancelled when the worker wants to stop.
     pub cancel: CancellationToken,
 }
@@ -249,6 +255,9 @@ impl NewArtifact {
 
 /// Text that is sent as such.
 pub(crate) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// Bytes of no known kind.
+pub(crate) const BYTES: &str = "application/octet-stream";
 
 /// The content types that libmagic finds, by the suffixes that tasks make.
 fn content_type_of(name: &str) -> Option<&'static str> {

@@ -95,6 +95,9 @@ pub struct Input {
     pub categories: Vec<ArtifactCategory>,
     /// Whether it names an environment: then the server adds architecture, format, backend and variant to it.
     pub environment: bool,
+    /// Whether that environment is only unpacked and not run: then its format is `tarball` whatever the backend, and the
+    /// server adds neither backend nor variant.
+    pub only_unpacked: bool,
 }
 
 /// A lookup of one thing or of several.

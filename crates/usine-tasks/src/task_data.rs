@@ -330,6 +330,8 @@ mod tests {
         list: Vec<Colour>,
         #[serde(default, deserialize_with = "boolean")]
         flag: bool,
+        #[serde(default, deserialize_with = "natural")]
+        number: u64,
         #[serde(default, deserialize_with = "optional_time")]
         time: Option<DateTime<FixedOffset>>,
         #[serde(default)]
@@ -380,6 +382,12 @@ mod tests {
             fault(json!({"inner": {"name": "x"}, "flag": "maybe"})),
             "1 validation error: flag: Input should be a valid boolean"
         );
+        for number in [json!("x"), json!("-1"), json!(1.5), json!(null), json!(true)] {
+            assert_eq!(
+                fault(json!({"inner": {"name": "x"}, "number": number})),
+                "1 validation error: number: Input should be a valid integer"
+            );
+        }
         assert_eq!(
             fault(json!({"inner": {"name": "x"}, "lookup": [1]})),
             "1 validation error: lookup: Input should be a valid integer or string"
@@ -391,9 +399,12 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_booleans_and_times() {
+    fn spellings_of_booleans_numbers_and_times() {
         for (sent, read) in [(json!("Yes"), true), (json!(1), true), (json!("off"), false), (json!(false), false)] {
             assert_eq!(parse::<Outer>(&json!({"inner": {"name": "x"}, "flag": sent})).unwrap().flag, read);
+        }
+        for (sent, read) in [(json!(3), 3), (json!("12"), 12)] {
+            assert_eq!(parse::<Outer>(&json!({"inner": {"name": "x"}, "number": sent})).unwrap().number, read);
         }
         for time in ["2024-01-02T00:00:00Z", "2024-01-02T00:00:00", "2024-01-02 00:00:00.0"] {
             let outer: Outer = parse(&json!({"inner": {"name": "x"}, "time": time})).unwrap();

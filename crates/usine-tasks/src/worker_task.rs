@@ -109,18 +109,23 @@ pub(crate) struct NoDynamicData {}
 /// An input of one artifact.
 pub(crate) fn single(field: impl Into<String>, lookup: &LookupSingle, categories: &[ArtifactCategory]) -> Input {
     let lookup = InputLookup::Single(lookup.clone());
-    Input { field: field.into(), lookup, categories: categories.to_vec(), environment: false }
+    Input { field: field.into(), lookup, categories: categories.to_vec(), environment: false, only_unpacked: false }
 }
 
 /// An input of several artifacts.
 pub(crate) fn multiple(field: impl Into<String>, lookup: &Multiple, categories: &[ArtifactCategory]) -> Input {
     let lookup = InputLookup::Multiple(lookup.0.clone());
-    Input { field: field.into(), lookup, categories: categories.to_vec(), environment: false }
+    Input { field: field.into(), lookup, categories: categories.to_vec(), environment: false, only_unpacked: false }
 }
 
 /// The input [`ENVIRONMENT`].
 pub(crate) fn environment(lookup: &LookupSingle) -> Input {
     Input { environment: true, ..single(ENVIRONMENT, lookup, &IMAGE_CATEGORIES) }
+}
+
+/// An input of a tarball that is unpacked by the task's own tool.
+pub(crate) fn base_tarball(field: &str, lookup: &LookupSingle) -> Input {
+    Input { environment: true, only_unpacked: true, ..single(field, lookup, &[ArtifactCategory::SystemTarball]) }
 }
 
 /// A text of the data of an environment.

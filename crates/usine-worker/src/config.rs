@@ -257,7 +257,8 @@ fn cache_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// Bytes, or a number with a unit in powers of 1024: `2G`, `500 MiB`; `None` for anything else.
+pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

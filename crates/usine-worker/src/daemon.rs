@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use usine_client::{Client, NextWork, Options};
@@ -12,7 +13,7 @@ use usine_model::entropy::Entropy;
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 use usine_protocol::work_request::{Completed, WorkRequest};
-use usine_tasks::Identity;
+use usine_tasks::{Cgroups, Identity};
 
 use crate::cache::{Cache, CacheError};
 use crate::delivery::{Circumstances, Delivered, deliver};
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     pub stop: Stop,
     pub client: Client,
     pub identity: Option<Identity>,
+    /// Where runs get their cgroups, if they can have some.
+    pub cgroups: Option<Cgroups>,
     pub spool: Spool,
     pub cache: Cache,
     pub logs: Arc<LogQueue>,
@@ -94,6 +97,7 @@ async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, Wo
     if removed > 0 {
         tracing::info!(removed, "removed directories of earlier runs");
     }
+    let cgroups = Cgroups::open(&cgroup_tag(&config.working_directory));
     let spool = Spool::open(config.state_directory.join("spool")).map_err(spool_error)?;
     let cache = Cache::open(config.state_directory.join("cache"), config.cache_size).map_err(|error| match error {
         CacheError::Io { path, source } => WorkerError::Io { path, source },
@@ -111,6 +115,7 @@ async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, Wo
         stop,
         client,
         identity,
+        cgroups,
         spool,
         cache,
         logs: Arc::default(),
@@ -120,6 +125,12 @@ async fn set_up(config: Config, ground: Ground, stop: Stop) -> Result<Worker, Wo
         current: Mutex::default(),
         _lock: lock,
     })
+}
+
+/// Tells the cgroups of this worker from those of others on the machine: the working directory is its own.
+fn cgroup_tag(working_directory: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    hex::encode(&Sha256::digest(working_directory.as_os_str().as_bytes())[..4])
 }
 
 fn spool_error(error: SpoolError) -> WorkerError {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 use usine_protocol::work_request::WorkRequest;
-use usine_tasks::{Outcome, Surroundings};
+use usine_tasks::{Outcome, Resources, Surroundings};
 
 use crate::WorkerError;
 use crate::daemon::Worker;
@@ -85,6 +85,7 @@ async fn execute(
         environment,
         http_read_timeout: u32::try_from(worker.config.http_timeout.read.as_secs().max(1)).unwrap_or(u32::MAX),
         identity: worker.identity.clone(),
+        resources: Resources { limits: work_request.limits.unwrap_or_default(), cgroups: worker.cgroups.clone() },
         cancel: cancel.clone(),
     };
     let running = worker.ground.runner.execute(work_request, &surroundings, &host);

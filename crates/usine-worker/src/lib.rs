@@ -28,7 +28,7 @@ use usine_protocol::work_request::WorkRequest;
 use usine_tasks::{Host, Outcome, Surroundings};
 
 pub use cache::{Cache, CacheError, Cached};
-pub use config::{Config, LogLevel, Places};
+pub use config::{Config, LogLevel, Places, parse_size};
 pub use daemon::{Ground, Stop, clean, run};
 pub use error::WorkerError;
 pub use tempo::Tempo;

@@ -20,6 +20,7 @@ use tokio::sync::broadcast;
 use usine_model::clock::ManualClock;
 use usine_model::entropy::{CountingEntropy, Entropy};
 use usine_model::output_data::OutputData;
+use usine_model::policy::ResourceLimits;
 use usine_model::work_request::Results;
 use usine_protocol::content_range::{ContentRange, received};
 use usine_protocol::work_request::WorkRequest;
@@ -153,7 +154,7 @@ async fn next(State(office): Shared) -> Response {
     Json(
         json!({"id": id, "created_at": "2026-03-01T10:20:30Z", "status": "pending", "result": "", "task_type": "Worker",
         "task_name": "noop", "task_data": {}, "priority_base": 0, "priority_adjustment": 0, "artifacts": [],
-        "scope": "debusine", "workspace": "System", "token": "wrt"}),
+        "scope": "debusine", "workspace": "System", "token": "wrt", "limits": {"memory": 1_048_576}}),
     )
     .into_response()
 }
@@ -317,11 +318,12 @@ struct TestTasks {
     waits: bool,
     runs: AtomicUsize,
     stopped: AtomicUsize,
+    limits: Mutex<Vec<ResourceLimits>>,
 }
 
 impl TestTasks {
     fn new(waits: bool) -> Arc<Self> {
-        Arc::new(Self { waits, runs: AtomicUsize::new(0), stopped: AtomicUsize::new(0) })
+        Arc::new(Self { waits, runs: AtomicUsize::new(0), stopped: AtomicUsize::new(0), limits: Mutex::default() })
     }
 }
 
@@ -362,6 +364,7 @@ impl Runner for TestTasks {
     ) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             self.runs.fetch_add(1, Ordering::SeqCst);
+            self.limits.lock().unwrap().push(surroundings.resources.limits);
             host.log(LogStream::Stdout, b"hello\xff\n");
             if self.waits {
                 surroundings.cancel.cancelled().await;
@@ -462,6 +465,8 @@ async fn a_work_request_from_registration_to_report() {
     stop.drain.cancel();
     running.await.unwrap().unwrap();
     check_delivery(&office, 0);
+    let limits = ResourceLimits { memory: Some(1_048_576), disk: None };
+    assert_eq!(*machine.tasks.limits.lock().unwrap(), [limits]);
     let registered = office.registered.lock().unwrap();
     let [(activation, body)] = registered.as_slice() else { panic!("registered once") };
     assert_eq!((activation.as_deref(), &body["worker_type"]), (Some("activate"), &json!("external")));

@@ -127,8 +127,9 @@ mod tests {
         for name in ["a", "logs/a"] {
             std::fs::write(base.join(name), "x").unwrap();
         }
-        let paths =
-            |uploads: &[PathBuf], base| local_files(uploads, base).map(|files| files.into_keys().collect::<Vec<_>>());
+        let paths = |uploads: &[PathBuf], base: Option<&Path>| {
+            local_files(uploads, base).map(|files| files.into_keys().collect::<Vec<_>>())
+        };
         let both = [PathBuf::from("a"), base.join("logs/a")];
         assert_eq!(paths(&both, Some(base)).unwrap(), ["a", "logs/a"]);
         let clash = paths(&[base.join("a"), base.join("logs/a")], None).unwrap_err().to_string();

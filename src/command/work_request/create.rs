@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use usine_client::Client;
 use usine_client::config::ServerConfig;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_protocol::own::CreateLimitedWorkRequest;
 use usine_protocol::work_request::CreateWorkRequest;
 
@@ -21,7 +21,7 @@ use crate::output::{Format, Ui};
 Examples:
   usine work-request create noop </dev/null
   printf 'input:\\n  source_artifact: 3\\nhost_architecture: amd64\\nenvironment: 1\\n' |
-    usine work-request create sbuild --deadline-total 7200")]
+    usine work-request create sbuild --deadline-total 7200 --memory-limit 4G")]
 pub struct Args {
     /// Name of the task
     task_name: String,
@@ -40,6 +40,16 @@ pub struct Args {
     /// Abort the run after this many seconds without a line of log (servers of usine only)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     deadline_silence: Option<u32>,
+    /// End the run when it uses more memory than this: bytes, or 500M, 2G (powers of 1024) (usine only)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory_limit: Option<u64>,
+    /// End the run when it uses more disk space than this: bytes, or 500M, 20G (powers of 1024) (usine only)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    disk_limit: Option<u64>,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    usine_worker::parse_size(text).filter(|bytes| *bytes > 0).ok_or_else(|| "not a size such as 500M or 2G".to_owned())
 }
 
 /// Submits it and shows it.
@@ -53,10 +63,11 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
         workspace: args.workspace.or_else(|| config.default_workspace.clone()),
     };
     let deadlines = Deadlines { total: args.deadline_total, silence: args.deadline_silence };
-    let created = if deadlines == Deadlines::default() {
+    let limits = ResourceLimits { memory: args.memory_limit, disk: args.disk_limit };
+    let created = if deadlines == Deadlines::default() && limits.is_none() {
         client.create_work_request(&new).await?
     } else {
-        client.create_limited_work_request(&CreateLimitedWorkRequest { work_request: new, deadlines }).await?
+        client.create_limited_work_request(&CreateLimitedWorkRequest { work_request: new, deadlines, limits }).await?
     };
     ui.feedback("Work request started:")?;
     if ui.format == Format::Human {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use usine_client::Client;
 use usine_client::channel::{Channel, Received};
-use usine_model::work_request::Statuses;
+use usine_model::work_request::{Results, Statuses};
 use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::own::WorkRequestDetails;
 use usine_protocol::work_request::WorkRequest;
@@ -88,18 +88,23 @@ impl<'a> Waiter<'a> {
                 Err(error) => return Err(error.into()),
             };
             self.seen = true;
-            // Aborted by nobody and replaced: its worker was lost, and the heir does the work. What a person aborted, and
-            // perhaps retried, stays aborted.
-            if work_request.status == Statuses::Aborted
-                && work_request.aborted_by.is_none()
+            // Replaced by the server itself: the heir does the work. What a person aborted or retried stays as it ended.
+            let lost = work_request.status == Statuses::Aborted && work_request.aborted_by.is_none();
+            if (lost || work_request.result == Results::TemporaryFailure)
                 && let Some(heir) = view::details(self.client, self.id).await?.and_then(|details| details.superseded_by)
+                && (lost || self.is_automatic(heir).await?)
             {
-                eprintln!("work request {} was replaced by {heir}", self.id);
+                eprintln!("work request {}: {}, replaced by {heir}", self.id, view::status(&work_request));
                 self.id = heir;
                 continue;
             }
             return Ok(work_request);
         }
+    }
+
+    /// Whether the server made it, not a person.
+    async fn is_automatic(&self, heir: i64) -> anyhow::Result<bool> {
+        Ok(view::retry_count(&self.client.work_request(heir).await?) > 0)
     }
 
     /// Until it may be worth looking again; `false` when the time is over.

@@ -1,10 +1,10 @@
 //! `usine work-request`: submit, look at, follow, retry and abort work requests.
 
 mod create;
-mod follow;
+pub mod follow;
 mod logs;
 mod on_completed;
-mod view;
+pub mod view;
 
 use std::time::Duration;
 
@@ -101,8 +101,8 @@ enum Commands {
 const WAIT_HELP: &str = "\
 Exit status: 0 success or skipped, 10 failure, 11 temporary failure, 12 error,
 13 aborted, 14 not ended within --timeout, 3 if the server cannot be asked.
-A work request that was aborted because its worker was lost, and replaced by a
-new one, is followed there.
+A work request that the server replaced by a new one, because its worker was
+lost or it failed temporarily, is followed there.
 
 Example: usine work-request wait 42 --timeout 3600 && usine artifact list --work-request 42";
 

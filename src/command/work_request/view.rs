@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use usine_client::Client;
+use usine_model::output_data::RuntimeStatistics;
+use usine_model::policy::MAX_AUTOMATIC_RETRIES;
 use usine_protocol::artifact::Artifact;
 use usine_protocol::own::WorkRequestDetails;
 use usine_protocol::work_request::WorkRequest;
@@ -43,8 +45,17 @@ pub fn rows(client: &Client, work_request: &WorkRequest) -> Vec<(&'static str, S
     if priority != 0 {
         rows.push(("Priority", priority.to_string()));
     }
+    let retries = retry_count(work_request);
+    if retries > 0 {
+        rows.push(("Automatic retries", format!("{retries} of {MAX_AUTOMATIC_RETRIES}")));
+    }
     rows.push(("Task data", format!("{:#}", work_request.task_data)));
     rows
+}
+
+/// How often it was retried automatically.
+pub fn retry_count(work_request: &WorkRequest) -> i64 {
+    work_request.workflow_data["retry_count"].as_i64().unwrap_or(0)
 }
 
 /// Status and, if there is one, result.
@@ -108,6 +119,9 @@ fn detail_rows(details: &WorkRequestDetails) -> Vec<(&'static str, String)> {
     }
     rows.extend(details.deadlines.total.map(|seconds| ("Deadline", format!("{seconds} s"))));
     rows.extend(details.deadlines.silence.map(|seconds| ("Deadline of silence", format!("{seconds} s"))));
+    let bytes = |bytes: u64| indicatif::BinaryBytes(bytes).to_string();
+    rows.extend(details.limits.memory.map(|limit| ("Memory limit", bytes(limit))));
+    rows.extend(details.limits.disk.map(|limit| ("Disk limit", bytes(limit))));
     rows.extend(details.supersedes.map(|id| ("Replaces", format!("#{id}"))));
     rows.extend(details.superseded_by.map(|id| ("Replaced by", format!("#{id}"))));
     let errors = details.output_data.errors.iter().flatten();
@@ -115,6 +129,7 @@ fn detail_rows(details: &WorkRequestDetails) -> Vec<(&'static str, String)> {
     if !errors.is_empty() {
         rows.push(("Errors", errors.join("\n")));
     }
+    rows.extend(details.output_data.runtime_statistics.as_ref().and_then(used).map(|used| ("Used", used)));
     rows.extend(details.output_data.skip_reason.clone().map(|reason| ("Skipped because", reason)));
     if !details.attempts.is_empty() {
         let attempts = details.attempts.iter().map(|attempt| {
@@ -130,6 +145,18 @@ fn detail_rows(details: &WorkRequestDetails) -> Vec<(&'static str, String)> {
         rows.push(("History", details.history.iter().map(history_line).collect::<Vec<_>>().join("\n")));
     }
     rows
+}
+
+/// What a run used, in a few words.
+fn used(statistics: &RuntimeStatistics) -> Option<String> {
+    let bytes = |bytes: i64, what: &str| format!("{} of {what}", indicatif::BinaryBytes(bytes.unsigned_abs()));
+    let parts = [
+        statistics.cpu_time.map(|seconds| format!("{seconds} s of CPU time")),
+        statistics.memory.map(|memory| bytes(memory, "memory")),
+        statistics.disk_space.map(|disk| bytes(disk, "disk space")),
+    ];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// One event in one line.

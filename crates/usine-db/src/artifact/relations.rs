@@ -1,12 +1,14 @@
 //! How artifacts relate.
 
+use std::collections::BTreeSet;
+
 use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
 };
-use usine_model::artifact::RelationType;
+use usine_model::artifact::{ArtifactCategory, RelationType};
 
-use super::{ArtifactManager, ArtifactRelation};
+use super::{Artifact, ArtifactManager, ArtifactRelation, BATCH};
 use crate::database::transact;
 use crate::entity::{artifact, artifact_relation, file_in_artifact};
 use crate::{Error, Result, Text};
@@ -68,6 +70,31 @@ impl ArtifactManager<'_> {
     /// What relates to an artifact, oldest relation first.
     pub async fn relations_to(&self, target_id: i64) -> Result<Vec<ArtifactRelation>> {
         self.relations(artifact_relation::Column::TargetId, target_id).await
+    }
+
+    /// The artifacts of a workspace and a category to which these relate in this way, each once, in the order of their ids.
+    pub async fn related(
+        &self,
+        artifact_ids: &[i64],
+        relation_type: RelationType,
+        category: ArtifactCategory,
+        workspace_id: i64,
+    ) -> Result<Vec<Artifact>> {
+        let mut targets = BTreeSet::new();
+        for ids in artifact_ids.chunks(BATCH) {
+            let found: Vec<i64> = artifact_relation::Entity::find()
+                .select_only()
+                .column(artifact_relation::Column::TargetId)
+                .filter(artifact_relation::Column::ArtifactId.is_in(ids.iter().copied()))
+                .filter(artifact_relation::Column::Type.eq(Text(relation_type)))
+                .into_tuple()
+                .all(self.0.reader())
+                .await?;
+            targets.extend(found);
+        }
+        let found = self.in_bulk(&Vec::from_iter(targets)).await?;
+        let wanted = |row: &Artifact| *row.category == category && row.workspace_id == workspace_id;
+        Ok(found.into_values().filter(wanted).collect())
     }
 
     async fn relations(&self, end: artifact_relation::Column, id: i64) -> Result<Vec<ArtifactRelation>> {

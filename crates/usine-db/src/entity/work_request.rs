@@ -84,6 +84,12 @@ pub struct Model {
     pub deadline_total: Option<i32>,
     /// Seconds it may run without a line of log.
     pub deadline_silence: Option<i32>,
+    /// Bytes of memory it may use.
+    pub limit_memory: Option<i64>,
+    /// Bytes of disk space it may use.
+    pub limit_disk: Option<i64>,
+    /// When it becomes pending: it rests after a temporary failure of the one it replaces.
+    pub delayed_until: Option<DateTimeUtc>,
 }
 
 /// What it belongs to.

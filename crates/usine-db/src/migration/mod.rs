@@ -10,7 +10,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial)]
+        vec![Box::new(Initial), Box::new(Limits)]
     }
 }
 
@@ -44,6 +44,25 @@ impl MigrationTrait for Initial {
         }
         let now = if backend == DbBackend::Postgres { "now()" } else { "strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')" };
         connection.execute_unprepared(&FIRST_OBJECTS.replace("CURRENT_TIMESTAMP", now)).await?;
+        Ok(())
+    }
+}
+
+/// Limits of resources, and the rest after temporary failures.
+struct Limits;
+
+impl MigrationName for Limits {
+    fn name(&self) -> &str {
+        "m20261124_000002_limits"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Limits {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sql = dialect(include_str!("m20261124_000002_limits.sql"), connection.get_database_backend());
+        connection.execute_unprepared(&sql).await?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use usine_model::event::EventKind;
 use usine_model::matching::RequirementSet;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::tags::Tags;
 use usine_model::work_request::{Results, Statuses, TaskType};
 
@@ -36,8 +36,10 @@ pub struct NewWorkRequest {
     pub event_reactions: Value,
     /// Priority.
     pub priority_base: i32,
-    /// Limits on the run.
+    /// Limits on the time of the run.
     pub deadlines: Deadlines,
+    /// Limits on what it uses.
+    pub limits: ResourceLimits,
 }
 
 impl NewWorkRequest {
@@ -52,6 +54,7 @@ impl NewWorkRequest {
             event_reactions: json!({}),
             priority_base: 0,
             deadlines: Deadlines::default(),
+            limits: ResourceLimits::default(),
         }
     }
 }
@@ -92,6 +95,8 @@ impl WorkRequestManager<'_> {
 pub(super) struct Heritage<'a> {
     pub(super) of: &'a WorkRequest,
     pub(super) retry_count: i64,
+    /// It rests until then.
+    pub(super) delayed_until: Option<DateTime<Utc>>,
 }
 
 pub(super) async fn insert(
@@ -112,6 +117,14 @@ pub(super) async fn insert(
             .map(|seconds| match i32::try_from(seconds) {
                 Ok(seconds) if seconds > 0 => Ok(seconds),
                 _ => Err(Error::Invalid(format!("deadlines: {seconds} is not between 1 and {} seconds", i32::MAX))),
+            })
+            .transpose()
+    };
+    let bytes = |name: &str, limit: Option<u64>| {
+        limit
+            .map(|bytes| match i64::try_from(bytes) {
+                Ok(bytes) if bytes > 0 => Ok(bytes),
+                _ => Err(Error::Invalid(format!("limits: {name} {bytes} is not between 1 and {} bytes", i64::MAX))),
             })
             .transpose()
     };
@@ -136,10 +149,13 @@ pub(super) async fn insert(
         event_reactions: Set(new.event_reactions.clone()),
         expiration_delay: Set(heritage.as_ref().and_then(|heritage| heritage.of.expiration_delay)),
         supersedes_id: Set(heritage.as_ref().map(|heritage| heritage.of.id)),
-        scheduler_tags_provided: Set(json!([])),
-        scheduler_tags_required: Set(json!([])),
+        scheduler_tags_provided: Set(heritage.as_ref().map_or(json!([]), |old| old.of.scheduler_tags_provided.clone())),
+        scheduler_tags_required: Set(heritage.as_ref().map_or(json!([]), |old| old.of.scheduler_tags_required.clone())),
         deadline_total: Set(limit(new.deadlines.total)?),
         deadline_silence: Set(limit(new.deadlines.silence)?),
+        limit_memory: Set(bytes("memory", new.limits.memory)?),
+        limit_disk: Set(bytes("disk", new.limits.disk)?),
+        delayed_until: Set(heritage.as_ref().and_then(|heritage| heritage.delayed_until)),
         ..Default::default()
     };
     let row = row.insert(tx.connection()).await?;
@@ -178,6 +194,7 @@ pub(super) async fn mark_pending(
         scheduler_tags_required: Set(json!(tags.required)),
         scheduler_tags_provided: Set(json!(tags.provided)),
         requirement_set_id: Set(Some(set)),
+        delayed_until: Set(None),
         ..Default::default()
     };
     let row = change(tx, &row, Statuses::Pending, ready).await?;

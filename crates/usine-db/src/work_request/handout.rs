@@ -18,7 +18,7 @@ use usine_model::work_request::{Results, Statuses};
 
 use super::create::with_retry_count;
 use super::manager::in_queue_order;
-use super::retry::{RetryError, RetryReason, retry};
+use super::retry::{RetryError, RetryReason, retry, retry_later};
 use super::{
     AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed,
     mark_running,
@@ -127,7 +127,8 @@ impl WorkRequestManager<'_> {
         })
     }
 
-    /// A worker reports a result, with the key of its attempt.
+    /// A worker reports a result, with the key of its attempt. After a temporary failure another work request takes its
+    /// place, a bounded number of times; it rests first ([`WorkRequestManager::end_rest`]).
     pub async fn report(
         &self,
         id: i64,
@@ -147,7 +148,10 @@ impl WorkRequestManager<'_> {
             let live = attempt::Entity::find_by_id(attempt.id).one(tx.connection()).await?;
             match live.and_then(|attempt| attempt.outcome) {
                 None if *row.status == Statuses::Running => {
-                    mark_completed(&tx, row, result, output.clone(), now).await?;
+                    let row = mark_completed(&tx, row, result, output.clone(), now).await?;
+                    if result == Results::TemporaryFailure {
+                        retry_later(&tx, row, now).await?;
+                    }
                     Ok(ReportOutcome::Accepted)
                 }
                 Some(outcome) if outcome == AttemptOutcome::Reported.to_string() => Ok(ReportOutcome::Repeated),

@@ -90,6 +90,14 @@ impl WorkRequestManager<'_> {
         )
     }
 
+    /// Those that rest after a temporary failure and have done so for long enough.
+    pub fn rested(&self, now: DateTime<Utc>) -> Select<work_request::Entity> {
+        work_request::Entity::find()
+            .filter(work_request::Column::DelayedUntil.lte(now))
+            .order_by_asc(work_request::Column::DelayedUntil)
+            .order_by_asc(work_request::Column::Id)
+    }
+
     /// All that ended since a time, in the order in which they ended. If exactly one ended at that very moment, it is
     /// the one that the caller has seen, and left out.
     pub async fn completed_since(&self, since: DateTime<Utc>, workspaces: &[i64]) -> Result<Vec<WorkRequest>> {

@@ -15,7 +15,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use serde_json::{Value, json};
 use usine_model::event::EventKind;
 use usine_model::output_data::OutputData;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::work_request::{self as rules, MarkRunning, Results, State, StatusChangeError, Statuses};
 
 use crate::database::{WriteTransaction, transact};
@@ -90,7 +90,7 @@ impl WorkRequest {
         self.state(false).is_unsuccessful()
     }
 
-    /// How often it was handed out again after workers were lost.
+    /// How often it was retried automatically: workers were lost, or it failed temporarily.
     pub fn retry_count(&self) -> i64 {
         self.workflow_data.get("retry_count").and_then(Value::as_i64).unwrap_or(0)
     }
@@ -99,6 +99,12 @@ impl WorkRequest {
     pub fn deadlines(&self) -> Deadlines {
         let seconds = |limit: Option<i32>| limit.and_then(|limit| u32::try_from(limit).ok());
         Deadlines { total: seconds(self.deadline_total), silence: seconds(self.deadline_silence) }
+    }
+
+    /// The limits on what it uses.
+    pub fn limits(&self) -> ResourceLimits {
+        let bytes = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
+        ResourceLimits { memory: bytes(self.limit_memory), disk: bytes(self.limit_disk) }
     }
 
     /// What it left behind besides artifacts.
@@ -377,6 +383,7 @@ async fn mark_aborted(
         status: Set(Text(Statuses::Aborted)),
         completed_at: Set(Some(now)),
         aborted_by_id: Set(user_id),
+        delayed_until: Set(None),
         output_data: Set(merged_output(&row, output)?),
         ..Default::default()
     };

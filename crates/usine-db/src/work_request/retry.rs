@@ -1,14 +1,17 @@
 //! Replacing work requests that ended badly: the old row stays as it is, a new one supersedes it.
+//!
+//! After a temporary failure the new one first rests: it is blocked, with the time at which it becomes pending.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 use usine_model::event::EventKind;
 use usine_model::output_data::OutputData;
-use usine_model::policy::MAX_AUTOMATIC_RETRIES;
+use usine_model::policy::{MAX_AUTOMATIC_RETRIES, after_temporary_failure};
 use usine_model::tags::Tags;
+use usine_model::work_request::Statuses;
 
 use super::create::{Heritage, NewWorkRequest, SchedulerTags, insert, mark_pending};
-use super::{WorkRequest, load, mark_aborted, superseded_by};
+use super::{WorkRequest, WorkRequestManager, load, mark_aborted, superseded_by};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
 use crate::{Database, Error, Result};
@@ -20,6 +23,8 @@ pub enum RetryReason {
     Manual,
     /// Its worker was lost: counted, and limited.
     WorkerFailed,
+    /// It failed temporarily: counted, limited, and tried again after this time.
+    TemporaryFailure(TimeDelta),
 }
 
 /// Why a work request is not replaced.
@@ -57,6 +62,32 @@ impl WorkRequest {
     }
 }
 
+impl WorkRequestManager<'_> {
+    /// A work request that rested after a temporary failure becomes pending. `false` if it is not yet time, or it rests no
+    /// more: another server was faster, or somebody aborted it.
+    pub async fn end_rest(&self, id: i64, now: DateTime<Utc>) -> Result<bool> {
+        transact!(self.0, tx => {
+            let row = load(&tx, id).await?;
+            if *row.status != Statuses::Blocked || row.delayed_until.is_none_or(|until| until > now) {
+                return Ok(false);
+            }
+            let tags = tags_of(&row)?;
+            mark_pending(&tx, row, &tags, false, now).await?;
+            Ok(true)
+        })
+    }
+}
+
+/// Puts another one in the place of one that has just failed temporarily, unless that happened too often or a rule forbids
+/// it: then it stays as it is.
+pub(super) async fn retry_later(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) -> Result<()> {
+    let Some(delay) = after_temporary_failure(row.retry_count()) else { return Ok(()) };
+    match retry(tx, row, RetryReason::TemporaryFailure(delay), false, None, now).await {
+        Ok(_) | Err(RetryError::NotAllowed(_)) => Ok(()),
+        Err(RetryError::Database(error)) => Err(error),
+    }
+}
+
 /// Replaces a row; with `force_status` one that has not ended is aborted first, without further consequences.
 pub(super) async fn retry(
     tx: &WriteTransaction,
@@ -70,10 +101,10 @@ pub(super) async fn retry(
     row.state(superseded).check_retry(force_status).map_err(RetryError::NotAllowed)?;
     let retry_count = match reason {
         RetryReason::Manual => 0,
-        RetryReason::WorkerFailed if row.retry_count() >= MAX_AUTOMATIC_RETRIES => {
+        RetryReason::WorkerFailed | RetryReason::TemporaryFailure(_) if row.retry_count() >= MAX_AUTOMATIC_RETRIES => {
             return Err(RetryError::NotAllowed("Maximum number of automatic retries exceeded"));
         }
-        RetryReason::WorkerFailed => row.retry_count() + 1,
+        RetryReason::WorkerFailed | RetryReason::TemporaryFailure(_) => row.retry_count() + 1,
     };
     let row =
         if row.status.is_terminal() { row } else { mark_aborted(tx, row, OutputData::default(), None, now).await? };
@@ -86,21 +117,41 @@ pub(super) async fn retry(
         event_reactions: row.event_reactions.clone(),
         priority_base: row.priority_base,
         deadlines: row.deadlines(),
+        limits: row.limits(),
     };
-    let heir = insert(tx, &copy, Some(Heritage { of: &row, retry_count }), now).await?;
-    let tags = SchedulerTags {
-        required: tags_of(&row, "scheduler_tags_required", &row.scheduler_tags_required)?,
-        provided: tags_of(&row, "scheduler_tags_provided", &row.scheduler_tags_provided)?,
+    let delayed_until = match reason {
+        RetryReason::TemporaryFailure(delay) => Some(now + delay),
+        RetryReason::Manual | RetryReason::WorkerFailed => None,
     };
-    let heir = mark_pending(tx, heir, &tags, false, now).await?;
-    let event = NewEvent::of_work_request(EventKind::Retried, row.id, None, now)
-        .by(user_id)
-        .detail(json!({"superseded_by": heir.id}));
+    let tags = tags_of(&row)?;
+    let heir = insert(tx, &copy, Some(Heritage { of: &row, retry_count, delayed_until }), now).await?;
+    let mut detail = json!({"superseded_by": heir.id});
+    let heir = match delayed_until {
+        None => mark_pending(tx, heir, &tags, false, now).await?,
+        Some(until) => {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let rest = json!({"reason": "temporary-failure", "supersedes": row.id, "delayed_until": until});
+            tx.record(NewEvent::of_work_request(EventKind::Blocked, heir.id, None, now).detail(rest)).await?;
+            detail["reason"] = json!("temporary-failure");
+            detail["retry_count"] = json!(retry_count);
+            detail["delayed_until"] = json!(until);
+            heir
+        }
+    };
+    let event = NewEvent::of_work_request(EventKind::Retried, row.id, None, now).by(user_id).detail(detail);
     tx.record(event).await?;
     Ok(heir)
 }
 
-fn tags_of(row: &WorkRequest, column: &'static str, value: &serde_json::Value) -> Result<Tags> {
+/// The tags that it had when it was submitted.
+fn tags_of(row: &WorkRequest) -> Result<SchedulerTags> {
+    Ok(SchedulerTags {
+        required: read_tags(row, "scheduler_tags_required", &row.scheduler_tags_required)?,
+        provided: read_tags(row, "scheduler_tags_provided", &row.scheduler_tags_provided)?,
+    })
+}
+
+fn read_tags(row: &WorkRequest, column: &'static str, value: &serde_json::Value) -> Result<Tags> {
     serde_json::from_value(value.clone()).map_err(|error| Error::Inconsistent {
         table: "work_request",
         id: row.id,

@@ -8,9 +8,11 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use chrono::SecondsFormat;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use usine_db::{WorkRequestManager, WorkerManager};
-use usine_model::policy::Deadlines;
+use usine_model::matching::PendingReason;
 use usine_model::work_request::{Statuses, TaskType};
 use usine_protocol::own::{Attempt, HistoryEntry, WorkRequestDetails};
 use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
@@ -37,16 +39,21 @@ async fn create(
     requester: Requester,
     Payload(body): Payload,
 ) -> ApiResult<Json<WorkRequest>> {
-    let known = ["task_name", "task_data", "event_reactions", "workspace", "created_by", "deadlines"];
+    let known = ["task_name", "task_data", "event_reactions", "workspace", "created_by", "deadlines", "limits"];
     let mut body = check_keys(json_body(&body)?, &known)?;
-    let deadlines = match body.as_object_mut().and_then(|body| body.remove("deadlines")) {
-        None | Some(Value::Null) => Deadlines::default(),
-        Some(limits) => serde_json::from_value(limits).map_err(|error| {
-            ApiError::bad_request("Cannot deserialize work request").field("deadlines", error.to_string())
-        })?,
-    };
+    let deadlines = take(&mut body, "deadlines")?;
+    let limits = take(&mut body, "limits")?;
     let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
-    submit(&state, &requester, body, deadlines).await
+    submit(&state, &requester, body, deadlines, limits).await
+}
+
+/// Takes a key out of a submission; what is missing has its default.
+fn take<T: Default + DeserializeOwned>(body: &mut Value, key: &str) -> ApiResult<T> {
+    match body.as_object_mut().and_then(|body| body.remove(key)) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|error| ApiError::bad_request("Cannot deserialize work request").field(key, error.to_string())),
+    }
 }
 
 /// Everything about a work request that the 1.0 API does not tell.
@@ -75,13 +82,23 @@ async fn details(
         worker: name_of(event.worker_id),
         detail: event.detail,
     });
-    let pending_reason =
-        if *row.status == Statuses::Pending { Some(reason::explain_pending(&state, &row).await?) } else { None };
+    let pending_reason = match (*row.status, row.delayed_until) {
+        (Statuses::Pending, _) => Some(reason::explain_pending(&state, &row).await?),
+        (Statuses::Blocked, Some(until)) => {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let of = row.supersedes_id.map(|id| format!(" of work request {id}")).unwrap_or_default();
+            let summary = format!("it waits until {until} after a temporary failure{of}");
+            Some(PendingReason { summary, ahead: 0, workers: Vec::new() })
+        }
+        _ => None,
+    };
     Ok(Json(WorkRequestDetails {
         id: row.id,
         worker_name: name_of(row.worker_id),
         output_data: row.output()?,
         deadlines: row.deadlines(),
+        limits: row.limits(),
+        delayed_until: row.delayed_until,
         supersedes: row.supersedes_id,
         superseded_by: row.superseded_by(&state.database).await?,
         pending_reason,

@@ -16,7 +16,7 @@ use usine_db::artifact::ArtifactManager;
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
 use usine_db::{WorkRequest as Row, WorkRequestManager, WorkspaceManager};
 use usine_model::output_data::OutputData;
-use usine_model::policy::Deadlines;
+use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::token::hash_of;
 use usine_model::work_request::{Results, TaskType};
 use usine_protocol::page::{CursorPage, PAGE_SIZE};
@@ -50,7 +50,7 @@ async fn create(
     let body =
         check_keys(json_body(&body)?, &["task_name", "task_data", "event_reactions", "workspace", "created_by"])?;
     let body: CreateWorkRequest = parse_value(body, "Cannot deserialize work request")?;
-    submit(&state, &requester, body, Deadlines::default()).await
+    submit(&state, &requester, body, Deadlines::default(), ResourceLimits::default()).await
 }
 
 /// Refuses keys that the original refuses.
@@ -72,6 +72,7 @@ pub(super) async fn submit(
     requester: &Requester,
     body: CreateWorkRequest,
     deadlines: Deadlines,
+    limits: ResourceLimits,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
     let default = &state.config.default_workspace;
@@ -108,6 +109,7 @@ pub(super) async fn submit(
         task_data: data,
         event_reactions: reactions,
         deadlines,
+        limits,
         ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
     };
     let row = WorkRequestManager(&state.database).create(&new, &tags, state.now()).await?;
@@ -324,9 +326,11 @@ async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiRes
     let row = handed_out.work_request;
     let place = places.iter().find(|(workspace, _)| workspace.id == row.workspace_id);
     let (workspace, scope) = place.ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
+    let limits = Some(row.limits()).filter(|limits| !limits.is_none());
     // One with artifacts would have been replaced, not handed out.
     let mut body = present_one(row, &scope.name, &workspace.name, Vec::new());
     body.token = Some(handed_out.key.reveal().to_owned());
+    body.limits = limits;
     Ok(Json(body).into_response())
 }
 
@@ -444,5 +448,6 @@ fn present_one(row: Row, scope: &str, workspace: &str, artifacts: Vec<i64>) -> W
         scheduler_tags_provided: strings(&row.scheduler_tags_provided),
         scheduler_tags_required: strings(&row.scheduler_tags_required),
         token: None,
+        limits: None,
     }
 }

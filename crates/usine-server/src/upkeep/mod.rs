@@ -1,8 +1,9 @@
-//! What must happen by the clock: leases, deadlines, reminders, sweeping up, and news from other processes.
+//! What must happen by the clock: leases, deadlines, ends of rests, reminders, sweeping up, and news from other processes.
 
 mod deadlines;
 mod foreign;
 mod leases;
+mod rests;
 
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +40,9 @@ pub async fn run(state: AppState) {
 
 /// One look at everything that the clock decides. What fails does not keep the rest from happening.
 async fn look(state: &AppState) {
-    for done in [leases::expire(state).await, deadlines::enforce(state).await, remind(state).await] {
+    let done =
+        [leases::expire(state).await, deadlines::enforce(state).await, rests::end(state).await, remind(state).await];
+    for done in done {
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed; it tries again");
         }

@@ -1,96 +1,56 @@
 //! The command line of mmdebstrap(1).
 
-use std::path::{Path, PathBuf};
-
-use super::data::MmdebstrapData;
+use crate::bootstrap::hooks::{self, hook};
+use crate::bootstrap::{Bootstrap, Configuration};
 
 /// The name of the tarball in the working directory.
 pub(super) const TARBALL: &str = "system.tar.xz";
 
-/// A keyring that was downloaded for a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SavedKeyring {
-    pub path: PathBuf,
-    pub install: bool,
-}
-
-impl SavedKeyring {
-    pub fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-}
-
-/// The files that were made for the command.
-#[derive(Debug, Default)]
-pub(super) struct Files {
-    /// Repositories for bootstrapping.
-    pub host_sources: PathBuf,
-    /// Repositories of the new system.
-    pub chroot_sources: PathBuf,
-    pub keyrings: Vec<SavedKeyring>,
-    pub script: Option<PathBuf>,
-}
+/// The file in the working directory that says whether the system has an init: then it is `0`.
+pub(super) const TEST_INIT: &str = "test-sbin-init";
 
 /// Program and arguments; `timeout` is in seconds.
-pub(super) fn command(data: &MmdebstrapData, files: &Files, timeout: u32) -> Vec<String> {
-    let options = &data.bootstrap_options;
-    let hook = |text: String| format!("--customize-hook={text}");
-    let upload = |file: &Path, target: &str| hook(format!("upload {} {target}", file.display()));
+pub(super) fn command(bootstrap: &Bootstrap<'_>, made: &Configuration, timeout: u32) -> Vec<String> {
     let mut argv = vec![
         "mmdebstrap".to_owned(),
         format!("--aptopt=Acquire::http::timeout={timeout}"),
         format!("--aptopt=Acquire::https::timeout={timeout}"),
         "--mode=unshare".to_owned(),
         "--format=tar".to_owned(),
-        format!("--architectures={}", options.architecture),
+        format!("--architectures={}", bootstrap.architecture),
         "--verbose".to_owned(),
-        hook(r#"cd "$1" && find etc/apt/sources.list.d -type f -delete"#.to_owned()),
-        upload(&files.chroot_sources, "/etc/apt/sources.list.d/file.sources"),
-        hook(r#"mkdir "$1/etc/apt/keyrings-debusine""#.to_owned()),
     ];
-    for keyring in files.keyrings.iter().filter(|keyring| keyring.install) {
-        argv.push(upload(&keyring.path, &format!("/etc/apt/keyrings-debusine/{}", keyring.name())));
-    }
-    argv.extend(files.keyrings.iter().map(|keyring| format!("--keyring={}", keyring.path.display())));
-    let packages = data.bootstrap_repositories.iter().filter_map(|repository| repository.keyring_package.as_ref());
-    argv.extend(packages.map(|package| format!("--include={package}")));
-    if let Some(gpgv) = options.gpgv_command {
-        argv.push(format!(r#"--aptopt=Apt::Key::gpgvcommand "/usr/bin/{gpgv}""#));
-    }
+    argv.extend(hooks::repositories(bootstrap, made));
     argv.extend([
-        hook("download /etc/os-release os-release".to_owned()),
-        hook("copy-out /var/lib/dpkg var_lib_dpkg".to_owned()),
-        hook(r#"rm -f "$1/etc/hostname""#.to_owned()),
-        hook(r#"test -h "$1/etc/resolv.conf" || rm -f "$1/etc/resolv.conf""#.to_owned()),
+        hooks::os_release(),
+        hook("copy-out /var/lib/dpkg var_lib_dpkg"),
+        hook(r#"rm -f "$1/etc/hostname""#),
+        hook(r#"test -h "$1/etc/resolv.conf" || rm -f "$1/etc/resolv.conf""#),
         "--skip=chroot/start-stop-daemon".to_owned(),
     ]);
-    if let Some(script) = &files.script {
-        argv.extend([
-            upload(script, "/customization_script"),
-            hook(r#"chmod 555 "$1/customization_script""#.to_owned()),
-            hook(r#"chroot "$1" /customization_script"#.to_owned()),
-            hook(r#"rm "$1/customization_script""#.to_owned()),
-        ]);
-    }
+    argv.extend(hooks::script(made));
     argv.extend([
-        hook(r#"(test -x "$1/sbin/init" || test -h "$1/sbin/init") ; echo $? > "$1/test_sbin_init""#.to_owned()),
-        hook("download test_sbin_init test-sbin-init".to_owned()),
-        hook(r#"rm "$1/test_sbin_init""#.to_owned()),
+        hook(r#"(test -x "$1/sbin/init" || test -h "$1/sbin/init") ; echo $? > "$1/test_sbin_init""#),
+        hook(format!("download test_sbin_init {TEST_INIT}")),
+        hook(r#"rm "$1/test_sbin_init""#),
     ]);
-    argv.extend(options.variant.map(|variant| format!("--variant={variant}")));
-    if !options.extra_packages.is_empty() {
-        argv.push(format!("--include={}", options.extra_packages.join(",")));
+    argv.extend(bootstrap.variant.iter().map(|variant| format!("--variant={variant}")));
+    if !bootstrap.extra_packages.is_empty() {
+        argv.push(format!("--include={}", bootstrap.extra_packages.join(",")));
     }
     // The empty words are the suite and the mirror: both are in the sources file.
-    argv.extend([String::new(), TARBALL.to_owned(), String::new(), files.host_sources.display().to_string()]);
+    argv.extend([String::new(), TARBALL.to_owned(), String::new(), made.host_sources.display().to_string()]);
     argv
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
+    use crate::bootstrap::SavedKeyring;
     use crate::mmdebstrap::Mmdebstrap;
     use crate::worker_task::read;
 
@@ -120,8 +80,12 @@ mod tests {
     ];
     const END: [&str; 4] = ["", "system.tar.xz", "", "/f/host.sources"];
 
-    fn files() -> Files {
-        Files { host_sources: "/f/host.sources".into(), chroot_sources: "/f/chroot.sources".into(), ..Files::default() }
+    fn made() -> Configuration {
+        Configuration {
+            host_sources: "/f/host.sources".into(),
+            chroot_sources: "/f/chroot.sources".into(),
+            ..Configuration::default()
+        }
     }
 
     #[test]
@@ -131,7 +95,7 @@ mod tests {
             "bootstrap_repositories": [{"mirror": "https://d.example/debian", "suite": "bookworm", "components": ["main"]}],
         });
         let expected = [&BEGINNING[..], &MIDDLE, &INIT, &END].concat();
-        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap(), &files(), 30), expected);
+        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap().bootstrap(), &made(), 30), expected);
     }
 
     #[test]
@@ -149,10 +113,10 @@ mod tests {
             "customization_script": "#!/bin/sh\n",
         });
         let saved = |name: &str, install| SavedKeyring { path: Path::new("/f/keyrings").join(name), install };
-        let files = Files {
+        let made = Configuration {
             keyrings: vec![saved("keyring-repo-a.asc", true), saved("keyring-repo-b.gpg", false)],
             script: Some("/f/customization_script".into()),
-            ..files()
+            ..made()
         };
         let expected = [
             &BEGINNING[..],
@@ -175,6 +139,6 @@ mod tests {
             &END,
         ]
         .concat();
-        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap(), &files, 30), expected);
+        assert_eq!(command(&read::<Mmdebstrap>(&data).unwrap().bootstrap(), &made, 30), expected);
     }
 }

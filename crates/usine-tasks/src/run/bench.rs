@@ -1,5 +1,6 @@
 //! What a task works with while it runs: its directories, logs and commands, and the tray where it puts what it made.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,12 +11,16 @@ use usine_model::artifact::{ArtifactCategory, RelationType, WorkRequestDebugLogs
 use walkdir::WalkDir;
 
 use super::process::{self, Command, Ended, Place, quote_all};
+use super::resources::Meter;
 use super::statistics::Watch;
 use super::{
     ArtifactInfo, ArtifactRef, Host, HostError, LogStream, NewArtifact, NewRelation, PLAIN_TEXT, Shell, Step,
     Surroundings,
 };
 use crate::executor::{Instance, unshare_remove};
+
+/// The log of all commands of a task.
+pub(super) const COMMAND_LOG: &str = "cmd-output.log";
 
 /// Why a phase broke off. All but cancellation end in the phase's log file.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +97,7 @@ impl<'a> Bench<'a> {
             exec: PathBuf::new(),
             fetch: PathBuf::new(),
             logs,
-            watch: Watch::start(host.now()),
+            watch: Watch::start(host.now(), Meter::start(surroundings)),
             artifacts: Vec::new(),
             relations: Vec::new(),
             fetched: Vec::new(),
@@ -162,9 +167,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The file of an environment; from here on the machine's memory is sampled.
+    /// The file of an environment.
     pub(crate) async fn image(&mut self, id: i64) -> Result<(ArtifactInfo, PathBuf), TaskError> {
-        self.watch.start_sampling();
         self.unless_cancelled(self.host.image(id)).await
     }
 
@@ -261,17 +265,24 @@ impl<'a> Bench<'a> {
         let temporary = self.make_directory("tmp-", 0o755)?;
         let mut environment = self.shell().environment();
         environment.insert("TMPDIR".to_owned(), temporary.display().to_string());
-        let place = Place {
+        let log = self.logs.join(COMMAND_LOG);
+        let place = self.place(&log, environment);
+        let ended = process::run(command, &place).await;
+        self.remove(&temporary).await;
+        ended.map_err(TaskError::io(format!("command {}", command.argv.first().map_or("", String::as_str))))
+    }
+
+    /// Where and how a command of the task runs.
+    pub(super) fn place<'s>(&'s self, log: &'s Path, environment: BTreeMap<String, String>) -> Place<'s> {
+        Place {
             directory: &self.exec,
-            log: &self.logs.join("cmd-output.log"),
+            log,
             environment,
             identity: self.surroundings.identity.as_ref(),
             host: self.host,
             cancel: &self.surroundings.cancel,
-        };
-        let ended = process::run(command, &place).await;
-        self.remove(&temporary).await;
-        ended.map_err(TaskError::io(format!("command {}", command.argv.first().map_or("", String::as_str))))
+            meter: &self.watch.meter,
+        }
     }
 
     /// The standard output of a short command that succeeds.

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use serde_json::Value;
-use usine_model::output_data::OutputData;
+use usine_model::output_data::{OutputData, OutputError};
 use usine_model::work_request::{Results, TaskType};
 
 use super::statistics::PhaseKind;
@@ -101,12 +101,21 @@ async fn work(mut run: Box<dyn Run>, surroundings: &Surroundings, host: &dyn Hos
             relations: Vec::new(),
         });
     }
+    let passed = bench.watch.meter.passed();
+    if let Some(passed) = passed {
+        result = Results::Failure;
+        bench.announce(&passed.message())?;
+    }
     if result == Results::Success {
         let stages = bench.logs.join("stages.log");
         std::fs::remove_file(&stages).map_err(TaskError::io(format!("cannot remove {}", stages.display())))?;
     }
     bench.upload_logs()?;
-    let output_data = OutputData { runtime_statistics: Some(bench.watch.finish(host.now())), ..OutputData::default() };
+    let output_data = OutputData {
+        runtime_statistics: Some(bench.watch.finish(host.now())),
+        errors: passed.map(|passed| vec![OutputError { message: passed.message(), code: passed.code().to_owned() }]),
+        ..OutputData::default()
+    };
     let (artifacts, relations) = (std::mem::take(&mut bench.artifacts), std::mem::take(&mut bench.relations));
     Ok(Outcome { result: Some(result), output_data, artifacts, relations })
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use usine_debian::Version;
 
-use super::process::{self, Command, Ended, Place, quote_all};
+use super::bench::COMMAND_LOG;
+use super::process::{self, Command, Ended, quote_all};
 use super::{Bench, Step, TaskError};
 use crate::executor::{self, Backend, Image, Inside, USER, VirtServer, instance};
 
@@ -107,14 +108,8 @@ impl Bench<'_> {
             capture: capture.map(str::to_owned),
             ..Command::default()
         };
-        let place = Place {
-            directory: &self.exec,
-            log: &self.logs.join("cmd-output.log"),
-            environment: host.environment,
-            identity: self.surroundings.identity.as_ref(),
-            host: self.host,
-            cancel: &self.surroundings.cancel,
-        };
+        let log = self.logs.join(COMMAND_LOG);
+        let place = self.place(&log, host.environment);
         let ended = process::run(&command, &place).await;
         ended.map_err(TaskError::io(format!("command {}", inside.argv.first().map_or("", String::as_str))))
     }
@@ -122,14 +117,6 @@ impl Bench<'_> {
     /// The standard output of a short command inside that succeeds.
     pub(crate) async fn output_inside(&self, inside: &Inside) -> Result<Vec<u8>, TaskError> {
         self.shell().output(Step::of(self.inside(inside)?)).await
-    }
-
-    /// Copies a file to the same place inside, where [`USER`] may read it; its directory must be there.
-    pub(crate) async fn push(&self, path: &Path, mode: u32) -> Result<(), TaskError> {
-        let target = path.display().to_string();
-        let script = r#"cat > "$1" && chmod "$2" "$1""#;
-        let inside = Inside::new(["sh", "-c", script, "push", &target, &format!("{mode:o}")]);
-        self.shell().output(Step::of(self.inside(&inside)?).reading(path)?).await.map(drop)
     }
 
     /// Copies all that is in a directory to the same place inside, modes included.
@@ -143,8 +130,12 @@ impl Bench<'_> {
 
     /// Copies a file from inside to a new file. Links are followed inside, never on the worker.
     pub(crate) async fn pull(&self, source: &Path, target: &Path) -> Result<(), TaskError> {
-        let inside = Inside::as_root(["cat".to_owned(), source.display().to_string()]);
-        let pulled = self.shell().output(Step::of(self.inside(&inside)?).writing(target)?).await;
+        self.pull_output(&Inside::as_root(["cat".to_owned(), source.display().to_string()]), target).await
+    }
+
+    /// Writes the standard output of a command inside that succeeds to a new file.
+    pub(crate) async fn pull_output(&self, inside: &Inside, target: &Path) -> Result<(), TaskError> {
+        let pulled = self.shell().output(Step::of(self.inside(inside)?).writing(target)?).await;
         pulled.and_then(|_| self.own(target))
     }
 

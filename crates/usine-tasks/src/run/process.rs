@@ -12,13 +12,17 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
+use tokio::process::Child;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use walkdir::WalkDir;
 
+use super::resources::Meter;
 use super::{Host, Identity, LogStream};
+use crate::capabilities::which;
 
 /// Seconds between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,6 +31,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The largest piece of the live log, in bytes, and the longest that a piece waits.
 const CHUNK: usize = 64 * 1024;
 const CHUNK_EVERY: Duration = Duration::from_secs(1);
+/// What sh(1) does with a command that must be in its cgroup before it begins: it waits for a line. The shell's own
+/// variables are not for the command.
+const GATE: &str = r#"read -r go && unset go PWD && exec "$@" </dev/null"#;
 const RULE: &str = "--------------------";
 
 /// A command to run.
@@ -53,6 +60,7 @@ pub(super) struct Place<'a> {
     pub identity: Option<&'a Identity>,
     pub host: &'a dyn Host,
     pub cancel: &'a CancellationToken,
+    pub meter: &'a Meter,
 }
 
 /// How a command ended.
@@ -102,18 +110,17 @@ pub(super) async fn run(command: &Command, place: &Place<'_>) -> io::Result<Ende
 
 /// Spawns, streams, reaps, and kills what is left of the group.
 async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Result<(Ended, bool)> {
-    let [program, arguments @ ..] = command.argv.as_slice() else {
+    let Some(program) = command.argv.first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run"));
     };
+    let cannot_run = |error: io::Error| io::Error::new(error.kind(), format!("cannot run {program}: {error}"));
     let (out_reader, out_writer) = output_pipe(place)?;
-    let mut prepared = tokio::process::Command::new(program);
+    let mut prepared = prepare(command, place).map_err(cannot_run)?;
     prepared
-        .args(arguments)
         .env_clear()
         .envs(&place.environment)
         .envs(&command.environment)
         .current_dir(place.directory)
-        .stdin(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
     if let Some(identity) = place.identity {
@@ -131,11 +138,17 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     }
     prepared.stdout(out_writer);
     let mut out_reader = Some(receiver(out_reader.into())?);
-    let mut child =
-        prepared.spawn().map_err(|error| io::Error::new(error.kind(), format!("cannot run {program}: {error}")))?;
+    let mut child = prepared.spawn().map_err(cannot_run)?;
     // The writing ends of the pipes are in there; while they are open the pipes do not end.
     drop(prepared);
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    if let Some(pid) = child.id() {
+        place.meter.begin(pid);
+    }
+    let mut end = Some(place.meter.end_of(child.id()));
+    if let Some(mut gate) = child.stdin.take() {
+        gate.write_all(b"\n").await.map_err(cannot_run)?;
+    }
 
     let mut live = Live { host: place.host, stream: LogStream::Stdout, buffer: Vec::new() };
     let mut tail = command.follow.map(|suffix| Tail { directory: place.directory, suffix, file: None });
@@ -146,6 +159,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     let (mut kill_at, mut drain_until) = (far, far);
     let mut status: Option<ExitStatus> = None;
     let mut aborted = false;
+    let mut passed = None;
     while status.is_none() || out_reader.is_some() || error_reader.is_some() {
         tokio::select! {
             count = read(&mut out_reader, &mut out), if out_reader.is_some() => {
@@ -167,7 +181,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
                 live.add(LogStream::Stderr, &error);
                 error.clear();
             }
-            ended = child.wait(), if status.is_none() => {
+            ended = ended(&mut child, &mut end, place.meter), if status.is_none() => {
                 status = Some(ended?);
                 // Stragglers would keep the pipes open, and the machine busy.
                 group.kill_for_good();
@@ -178,8 +192,14 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
                 group.terminate_leader();
                 kill_at = Instant::now() + GRACE;
             }
-            () = tokio::time::sleep_until(kill_at), if aborted && status.is_none() => {
+            limit = place.meter.limit_passed(), if passed.is_none() && !aborted && status.is_none() => {
+                passed = Some(limit);
+                group.terminate_leader();
+                kill_at = Instant::now() + GRACE;
+            }
+            () = tokio::time::sleep_until(kill_at), if status.is_none() => {
                 group.kill();
+                place.meter.kill();
                 kill_at = far;
             }
             () = tokio::time::sleep_until(drain_until), if status.is_some() => break,
@@ -195,6 +215,9 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
         tail.pass_on(&mut live)?;
     }
     live.flush(true);
+    if let Some(passed) = place.meter.passed() {
+        writeln!(log, "\n{}", passed.message())?;
+    }
     let code = status.filter(|_| !aborted).and_then(|status| status.code().or_else(|| Some(-status.signal()?)));
     Ok((Ended { code }, aborted))
 }
@@ -207,6 +230,35 @@ fn output_pipe(place: &Place<'_>) -> io::Result<(io::PipeReader, io::PipeWriter)
         fchown(&writer, Some(identity.uid), Some(identity.gid))?;
     }
     Ok((reader, writer))
+}
+
+/// Waits for the command, after its resources were counted.
+async fn ended(child: &mut Child, end: &mut Option<JoinHandle<()>>, meter: &Meter) -> io::Result<ExitStatus> {
+    if let Some(counted) = end {
+        counted.await.map_err(io::Error::other)?;
+        *end = None;
+    }
+    let status = child.wait().await?;
+    meter.forget();
+    Ok(status)
+}
+
+/// The program with its arguments; behind the [`GATE`] if it must wait for its cgroup.
+fn prepare(command: &Command, place: &Place<'_>) -> io::Result<tokio::process::Command> {
+    let (program, arguments) = (&command.argv[0], &command.argv[1..]);
+    if !place.meter.has_cgroup() {
+        let mut prepared = tokio::process::Command::new(program);
+        prepared.args(arguments).stdin(Stdio::null());
+        return Ok(prepared);
+    }
+    let path = command.environment.get("PATH").or_else(|| place.environment.get("PATH")).map_or("", String::as_str);
+    // The shell would tell that with an exit code.
+    if !program.contains('/') && which(path, program).is_none() {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error()));
+    }
+    let mut prepared = tokio::process::Command::new("/bin/sh");
+    prepared.args(["-c", GATE, "sh"]).args(&command.argv).stdin(Stdio::piped());
+    Ok(prepared)
 }
 
 fn receiver(reader: OwnedFd) -> io::Result<Receiver> {
@@ -362,7 +414,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::run::{ArtifactInfo, HostError};
+    use crate::run::{ArtifactInfo, HostError, Surroundings};
 
     #[test]
     fn words_are_quoted_like_in_the_reference() {
@@ -433,6 +485,7 @@ mod tests {
             identity: None,
             host: ear,
             cancel: &CancellationToken::new(),
+            meter: &Meter::start(&Surroundings::of_test(&directory)),
         };
         let ended = run(&command, &place).await.unwrap();
         (ended, std::fs::read(log).unwrap())

@@ -8,9 +8,7 @@ use usine_model::artifact::{ArtifactCategory, BuildId, DebugSymbols, RelationTyp
 
 use super::data::{BuildComponent, SbuildData};
 use crate::packages::{binary_package, only, upload};
-use crate::run::{ArtifactRef, Bench, LocalFile, NewArtifact, TaskError, names_in};
-
-const BYTES: &str = "application/octet-stream";
+use crate::run::{ArtifactRef, BYTES, Bench, LocalFile, NewArtifact, TaskError, names_in};
 
 /// What does not fit together.
 pub(super) fn inconsistencies(directory: &Path) -> Result<Vec<String>, TaskError> {

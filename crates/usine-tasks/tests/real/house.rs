@@ -65,10 +65,11 @@ pub fn user_and_tools() -> Identity {
 
 /// The mirror that this machine itself uses.
 pub fn mirror() -> String {
-    let sites = output(&["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]);
-    let first = sites.lines().next().expect("apt has sources; run apt-get update").trim_end_matches('/').to_owned();
-    assert!(first.starts_with("http"), "apt's first source is {first}, not a mirror");
-    first
+    let words = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Codename: bookworm"];
+    let sites = output(&[&words[..], &["Component: main", "Origin: Debian"]].concat());
+    let first = sites.lines().next().expect("apt knows a mirror of bookworm: run apt-get update").trim_end_matches('/');
+    assert!(first.starts_with("http"), "apt's first source of bookworm is {first}, not a mirror");
+    first.to_owned()
 }
 
 /// The architecture of this machine.
@@ -136,7 +137,8 @@ pub async fn environment_with(suite: &str, variant: &str, packages: &[&str]) -> 
     // One at a time: whoever comes second finds it made.
     let mut made = MADE.lock().await;
     let keep = std::env::var_os("USINE_TEST_KEEP_ENVIRONMENTS").is_some();
-    if !made.contains_key(&name) && !(keep && described.exists()) {
+    let is_there = made.contains_key(&name) || (keep && described.exists());
+    if !is_there {
         make(suite, variant, packages, &tarball, &described).await;
     }
     made.insert(name, ());
@@ -192,7 +194,7 @@ pub async fn hello() -> &'static Hello {
     HELLO
         .get_or_init(|| async {
             let house = House::new();
-            let source = crate::source::fetch(house.root.path(), "hello");
+            let source = crate::fetch::source_package(house.root.path(), &mirror(), "hello");
             let (source, outcome) = build(&house, source).await;
             assert_eq!(outcome.result, Some(Results::Success), "{}", all_logs(&outcome));
             let stored = |category| of(&outcome, category).into_iter().map(Stored::from).collect::<Vec<_>>();

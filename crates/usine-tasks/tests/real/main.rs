@@ -4,7 +4,15 @@
 mod autopkgtest;
 mod blhc;
 mod bootstrap;
+mod debdiff;
+mod fetch;
 mod house;
+mod lintian;
+mod makesourcepackageupload;
+mod mergeuploads;
+mod piuparts;
+mod signing;
+mod simplesystemimagebuild;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;

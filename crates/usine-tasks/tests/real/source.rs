@@ -3,42 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use usine_debian::Dsc;
 use usine_model::artifact::{ArtifactCategory, PackageFormat, SourcePackage};
 
-use crate::house::{mirror, output};
+use crate::house::output;
 use crate::support::Stored;
-
-/// Debian's own source package, with an apt of its own that leaves the machine's configuration alone.
-pub fn fetch(directory: &Path, name: &str) -> PathBuf {
-    let apt = directory.join("apt");
-    fs::create_dir_all(apt.join("lists/partial")).unwrap();
-    let sources = apt.join("sources.list");
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&sources, format!("deb-src [signed-by={keyring}] {} bookworm main\n", mirror())).unwrap();
-    let options = [
-        format!("Dir::Etc::sourcelist={}", sources.display()),
-        "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        format!("Dir::State::lists={}", apt.join("lists").display()),
-        "Dir::Cache::srcpkgcache=".to_owned(),
-        "Dir::Cache::pkgcache=".to_owned(),
-        "APT::Sandbox::User=root".to_owned(),
-    ];
-    let run = |words: &[&str]| {
-        let mut command = Command::new("apt-get");
-        for option in &options {
-            command.args(["-o", option]);
-        }
-        let done = command.args(words).current_dir(directory).output().unwrap();
-        assert!(done.status.success(), "apt-get {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    run(&["update", "-qq"]);
-    run(&["source", "--download-only", "-qq", name]);
-    let files = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-    files.into_iter().find(|path| path.extension().is_some_and(|suffix| suffix == "dsc")).expect("a .dsc")
-}
 
 /// A source package on disk as an artifact.
 pub fn artifact(dsc: &Path) -> Stored {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod signing;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use usine_model::artifact::{ArtifactCategory, ArtifactPath, RelationType, WorkRequestDebugLogs};
 use usine_tasks::{
-    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LogStream, NewArtifact, Outcome, Surroundings,
+    ArtifactInfo, ArtifactRef, FileInfo, Host, HostError, Identity, LogStream, NewArtifact, Outcome, Resources,
+    Surroundings,
 };
 
 /// An artifact "on the server".
@@ -36,6 +39,7 @@ impl From<&NewArtifact> for Stored {
 /// Hands out stored artifacts and files by URL; keeps the live log.
 pub struct DirHost {
     pub artifacts: BTreeMap<i64, Stored>,
+    bases: BTreeMap<i64, PathBuf>,
     pub urls: BTreeMap<String, Vec<u8>>,
     pub log: Mutex<Vec<(LogStream, String)>>,
     pub ends: Mutex<Vec<i32>>,
@@ -46,6 +50,7 @@ impl DirHost {
     pub fn new() -> Self {
         Self {
             artifacts: BTreeMap::new(),
+            bases: BTreeMap::new(),
             urls: BTreeMap::new(),
             log: Mutex::default(),
             ends: Mutex::default(),
@@ -63,6 +68,20 @@ impl DirHost {
         self
     }
 
+    /// The files of an artifact have the names that they have below `base`, not only their last part.
+    pub fn below(mut self, id: i64, base: PathBuf) -> Self {
+        self.bases.insert(id, base);
+        self
+    }
+
+    fn name(&self, id: i64, file: &Path) -> String {
+        let name = match self.bases.get(&id) {
+            Some(base) => file.strip_prefix(base).unwrap(),
+            None => Path::new(file.file_name().unwrap()),
+        };
+        name.to_str().unwrap().to_owned()
+    }
+
     pub fn text(&self, stream: LogStream) -> String {
         self.log.lock().unwrap().iter().filter(|(of, _)| *of == stream).map(|(_, text)| text.as_str()).collect()
     }
@@ -70,7 +89,7 @@ impl DirHost {
     fn info(&self, id: i64) -> Result<ArtifactInfo, HostError> {
         let stored = self.artifacts.get(&id).ok_or(HostError::Artifact { id, reason: "not found".into() })?;
         let file = |path: &PathBuf| {
-            let name: ArtifactPath = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let name: ArtifactPath = self.name(id, path).parse().unwrap();
             let size = path.metadata().unwrap().len();
             let url = format!("https://d.example/artifact/{id}/raw/{name}");
             (name, FileInfo { size, sha256: String::new(), url })
@@ -89,7 +108,9 @@ impl Host for DirHost {
         Box::pin(async move {
             let info = self.info(id)?;
             for file in &self.artifacts[&id].files {
-                fs::copy(file, directory.join(file.file_name().unwrap())).unwrap();
+                let target = directory.join(self.name(id, file));
+                fs::create_dir_all(target.parent().unwrap()).unwrap();
+                fs::copy(file, target).unwrap();
             }
             Ok(info)
         })
@@ -140,6 +161,7 @@ pub fn surroundings(root: &TempDir, path: &str, identity: Option<Identity>) -> S
         environment: BTreeMap::new(),
         http_read_timeout: 30,
         identity,
+        resources: Resources::default(),
         cancel: CancellationToken::new(),
     }
 }

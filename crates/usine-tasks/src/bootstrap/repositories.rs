@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::command::SavedKeyring;
+use super::configuration::SavedKeyring;
 use super::data::{BootstrapRepository, CheckSignatureWith, KEYRING_DIRECTORIES, Keyring};
 use crate::run::{Bench, TaskError};
 
@@ -18,7 +18,7 @@ const MAX_RELEASE: u64 = 16 * 1024 * 1024;
 
 /// A repository with all that was found out about it.
 #[derive(Debug, Clone)]
-pub(super) struct Repository {
+pub(crate) struct Repository {
     pub asked: BootstrapRepository,
     pub components: Vec<String>,
     pub keyring: Option<SavedKeyring>,
