@@ -184,7 +184,6 @@ pub struct Hello {
     pub source: Stored,
     pub log: Stored,
     pub binaries: Vec<Stored>,
-    _house: House,
 }
 
 static HELLO: OnceCell<Hello> = OnceCell::const_new();
@@ -197,12 +196,24 @@ pub async fn hello() -> &'static Hello {
             let source = crate::fetch::source_package(house.root.path(), &mirror(), "hello");
             let (source, outcome) = build(&house, source).await;
             assert_eq!(outcome.result, Some(Results::Success), "{}", all_logs(&outcome));
-            let stored = |category| of(&outcome, category).into_iter().map(Stored::from).collect::<Vec<_>>();
+            // Statics are never dropped: what lasts is where the next run of the tests replaces it.
+            let place = Path::new(ENVIRONMENTS).join("hello");
+            let _ = fs::remove_dir_all(&place);
+            fs::create_dir_all(&place).unwrap();
+            let keep = |stored: Stored| {
+                let kept = |file: &PathBuf| {
+                    let target = place.join(file.file_name().unwrap());
+                    fs::copy(file, &target).unwrap();
+                    target
+                };
+                Stored { files: stored.files.iter().map(kept).collect(), ..stored }
+            };
+            let stored =
+                |category| of(&outcome, category).into_iter().map(|made| keep(made.into())).collect::<Vec<_>>();
             Hello {
-                source,
+                source: keep(source),
                 log: stored(ArtifactCategory::PackageBuildLog).remove(0),
                 binaries: stored(ArtifactCategory::BinaryPackage),
-                _house: house,
             }
         })
         .await
