@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build demo test lint measure overhead setup FORCE
+.PHONY: build demo test test-incus lint measure overhead setup FORCE
 
 build: target/release/usine
 
@@ -33,3 +33,7 @@ overhead: setup build
 
 test: setup
 	./packaging/run-tests
+
+# The executor incus-lxc with a real Incus; installs it from backports for the time of the test. Only as root on Debian 12.
+test-incus: setup
+	./packaging/test-incus

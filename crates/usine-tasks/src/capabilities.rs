@@ -56,11 +56,45 @@ fn provided_tags(path: &str, architectures: &[String]) -> Tags {
         let version = find(TaskType::Worker, name).map_or(1, |task| task.version());
         provided.insert(tags::task_version(TaskType::Worker, name, version));
     }
-    // Only executors that tasks of ours can use: an offer that ends in failures helps nobody.
-    if ["unshare", "ip"].iter().all(|tool| which(path, tool).is_some()) {
-        provided.insert(tags::executor("unshare"));
-    }
+    provided.extend(executors(path, Path::new("/dev/kvm")).into_iter().map(tags::executor));
     provided
+}
+
+/// The executors that work here, as far as can be told without starting something.
+fn executors(path: &str, kvm: &Path) -> Vec<&'static str> {
+    let all_there = |tools: &[&str]| tools.iter().all(|tool| which(path, tool).is_some());
+    let mut found = Vec::new();
+    if all_there(&["unshare", "ip"]) {
+        found.push("unshare");
+    }
+    if all_there(&["incus", "autopkgtest-virt-incus"]) {
+        let drivers = incus_drivers(&output(path, "incus", &["info"]).unwrap_or_default());
+        let offers = [("lxc", "incus-lxc"), ("qemu", "incus-vm")];
+        found
+            .extend(offers.iter().filter(|(driver, _)| drivers.iter().any(|has| has == driver)).map(|(_, name)| *name));
+    }
+    let emulator = format!("qemu-system-{}", rustix::system::uname().machine().to_string_lossy());
+    if all_there(&[&emulator]) && access(kvm, Access::WRITE_OK).is_ok() {
+        found.push("qemu");
+    }
+    found
+}
+
+/// `environment.driver` of incus-info(1), as in `lxc | qemu`.
+fn incus_drivers(info: &str) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Info {
+        environment: Environment,
+    }
+    #[derive(serde::Deserialize)]
+    struct Environment {
+        #[serde(default)]
+        driver: String,
+    }
+    match serde_saphyr::from_str::<Info>(info) {
+        Ok(info) => info.environment.driver.split('|').map(|driver| driver.trim().to_owned()).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// The executable of that name in the first directory of `path` that has one.
@@ -74,14 +108,57 @@ pub(crate) fn which(path: &str, name: &str) -> Option<PathBuf> {
 
 /// The lines that a tool prints; none if it is not there or fails.
 fn lines(path: &str, tool: &str, arguments: &[&str]) -> Vec<String> {
-    let Some(program) = which(path, tool) else { return Vec::new() };
-    let mut command = Command::new(program);
+    let text = output(path, tool, arguments).unwrap_or_default();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// What a tool prints; `None` if it is not there or fails.
+fn output(path: &str, tool: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(which(path, tool)?);
     command.args(arguments).env_clear().env("PATH", path).stdin(Stdio::null()).stderr(Stdio::null());
-    match command.output() {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn executors_are_offered_where_all_that_they_need_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().display().to_string();
+        let kvm = root.path().join("kvm");
+        let tool = |name: &str, script: &str| {
+            let file = root.path().join(name);
+            fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        assert!(executors(&path, &kvm).is_empty());
+        tool("unshare", "");
+        assert!(executors(&path, &kvm).is_empty());
+        tool("ip", "");
+        assert_eq!(executors(&path, &kvm), ["unshare"]);
+        let info = |driver: &str| {
+            tool(
+                "incus",
+                &format!("[ $1 = info ] && printf 'config: {{}}\\nenvironment:\\n  driver: {driver}\\n  x: y\\n'"),
+            );
+        };
+        info("lxc | qemu");
+        assert_eq!(executors(&path, &kvm), ["unshare"], "autopkgtest-virt-incus is missing");
+        tool("autopkgtest-virt-incus", "");
+        assert_eq!(executors(&path, &kvm), ["unshare", "incus-lxc", "incus-vm"]);
+        info("lxc");
+        assert_eq!(executors(&path, &kvm), ["unshare", "incus-lxc"]);
+        tool("incus", "echo no daemon >&2; exit 1");
+        assert_eq!(executors(&path, &kvm), ["unshare"]);
+        tool(&format!("qemu-system-{}", rustix::system::uname().machine().to_string_lossy()), "");
+        assert_eq!(executors(&path, &kvm), ["unshare"], "there is no device");
+        fs::write(&kvm, "").unwrap();
+        assert_eq!(executors(&path, &kvm), ["unshare", "qemu"]);
     }
 }

@@ -15,7 +15,7 @@ use super::data::{AutopkgtestData, AutopkgtestDynamicData};
 use super::summary::{self, TestResults};
 use super::verdict::{about_the_package, verdict};
 use super::{BINARIES, CONTEXT, SOURCE, SOURCE_CATEGORIES};
-use crate::executor::{Backend, VirtServer, virt_server};
+use crate::executor::{Backend, VirtServer};
 use crate::extra_repositories::{self, WrittenFiles};
 use crate::run::{
     ArtifactRef, Bench, BoxFuture, Command, LogStream, NewArtifact, PLAIN_TEXT, Run, Step, TaskError, names_in,
@@ -88,7 +88,7 @@ impl AutopkgtestRun {
         let backend = self.data.backend;
         let image = bench.environment(backend, self.dynamic.environment_id).await?;
         let codename = image.text("codename")?;
-        let VirtServer { server, arguments } = virt_server(backend, &image)?;
+        let VirtServer { server, arguments } = bench.virt_server(backend, &image).await?;
         let repositories = self.dynamic.extra_repositories.as_deref();
         let WrittenFiles { sources, keys } =
             extra_repositories::write(repositories, &self.data.build_architecture, codename, bench)?;

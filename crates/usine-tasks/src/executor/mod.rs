@@ -1,6 +1,8 @@
 //! Executors: the machinery that gives a task a system of its own, made from an environment artifact. What is alike in all
 //! of them is said here; how each makes its systems, in its own file.
 
+mod incus;
+mod incus_image;
 mod unshare;
 
 use std::collections::BTreeMap;
@@ -148,7 +150,7 @@ pub(crate) trait Instance: Send + Sync {
 }
 
 /// What an instance is made from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Image {
     /// The environment artifact.
     pub artifact: ArtifactInfo,
@@ -171,6 +173,9 @@ impl Image {
 
 /// A new instance, not started; `directory` is an existing directory for its files, open to all.
 pub(crate) fn instance(backend: Backend, image: &Image, directory: PathBuf) -> Result<Box<dyn Instance>, TaskError> {
+    if let Some(kind) = incus::Kind::of(backend) {
+        return Ok(Box::new(incus::Incus::new(kind, image.clone(), directory)));
+    }
     match backend.decided() {
         Backend::Auto | Backend::Unshare => Ok(Box::new(unshare::Unshare::new(image.path.clone(), directory))),
         other => Err(TaskError::Other(format!("backend {other} cannot run commands inside of an instance"))),
@@ -185,22 +190,88 @@ pub(crate) struct VirtServer {
     pub arguments: Vec<String>,
 }
 
-/// The virtualization server of a backend.
-pub(crate) fn virt_server(backend: Backend, image: &Image) -> Result<VirtServer, TaskError> {
-    match backend.decided() {
-        Backend::Auto | Backend::Unshare => {
-            let path = image.path.display().to_string();
-            let words =
-                ["--arch", image.text("architecture")?, "--release", image.text("codename")?, "--tarball", &path];
-            Ok(VirtServer { server: "unshare", arguments: words.map(str::to_owned).to_vec() })
-        }
-        other => Err(TaskError::Other(format!("backend {other} has no virtualization server"))),
+/// Whether the image must be brought somewhere before a virtualization server finds it.
+pub(crate) fn needs_import(backend: Backend) -> bool {
+    incus::Kind::of(backend).is_some()
+}
+
+/// Brings an image where the virtualization server of [`virt_server`] looks for it; `directory` is for files on the way.
+pub(crate) async fn import(
+    backend: Backend,
+    image: &Image,
+    directory: &Path,
+    shell: Shell<'_>,
+) -> Result<(), TaskError> {
+    match incus::Kind::of(backend) {
+        Some(kind) => incus_image::import(kind, image, directory, shell).await,
+        None => Ok(()),
     }
+}
+
+/// The virtualization server of a backend. Tasks ask [`crate::run::Bench::virt_server`], which also imports the image.
+pub(crate) fn virt_server(backend: Backend, image: &Image) -> Result<VirtServer, TaskError> {
+    let path = image.path.display().to_string();
+    if let Some(kind) = incus::Kind::of(backend) {
+        return Ok(VirtServer { server: "incus", arguments: incus::virt_server_arguments(kind, image) });
+    }
+    let architecture = image.text("architecture")?;
+    if backend.decided() == Backend::Qemu {
+        // autopkgtest(1) drives the machine with programs in Python.
+        if image.artifact.data["pkglist"].get("python3-minimal").is_none() {
+            return Err(TaskError::Other(format!(
+                "environment {} has no python3-minimal, which autopkgtest needs in a qemu machine: \
+                 make it with that in bootstrap_options.extra_packages",
+                image.artifact.id
+            )));
+        }
+        let words = ["--boot", image.text("boot_mechanism")?, "--dpkg-architecture", architecture, &path];
+        return Ok(VirtServer { server: "qemu", arguments: words.map(str::to_owned).to_vec() });
+    }
+    let words = ["--arch", architecture, "--release", image.text("codename")?, "--tarball", &path];
+    Ok(VirtServer { server: "unshare", arguments: words.map(str::to_owned).to_vec() })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// An environment of the tests.
+    pub(super) fn image(id: i64, data: Value, path: &str) -> Image {
+        let artifact = ArtifactInfo { id, category: ArtifactCategory::SystemTarball, data, files: BTreeMap::default() };
+        Image { artifact, path: path.into() }
+    }
+
+    #[test]
+    fn each_backend_has_its_virtualization_server() {
+        let data = json!({"architecture": "amd64", "codename": "trixie", "boot_mechanism": "efi",
+            "pkglist": {"python3-minimal": "3.13.5-1"}});
+        let image = image(7, data, "/images/x");
+        let line = |backend| {
+            let VirtServer { server, arguments } = virt_server(backend, &image).unwrap();
+            format!("{server} {}", arguments.join(" "))
+        };
+        assert_eq!(line(Backend::Auto), "unshare --arch amd64 --release trixie --tarball /images/x");
+        assert_eq!(line(Backend::Unshare), line(Backend::Auto));
+        assert_eq!(line(Backend::IncusLxc), "incus artifact/7 -- --profile debusine");
+        assert_eq!(line(Backend::IncusVm), "incus --vm artifact/7 -- --profile debusine");
+        assert_eq!(line(Backend::Qemu), "qemu --boot efi --dpkg-architecture amd64 /images/x");
+        let mut poor = image.clone();
+        poor.artifact.data["pkglist"] = json!({});
+        let error = virt_server(Backend::Qemu, &poor).unwrap_err().to_string();
+        assert!(error.starts_with("environment 7 has no python3-minimal"), "{error}");
+    }
+
+    #[test]
+    fn qemu_has_no_instance() {
+        let image = image(7, json!({}), "/images/x");
+        let refused = instance(Backend::Qemu, &image, "/w".into()).err().unwrap().to_string();
+        assert_eq!(refused, "backend qemu cannot run commands inside of an instance");
+        for backend in [Backend::Auto, Backend::IncusLxc, Backend::IncusVm] {
+            assert!(instance(backend, &image, "/w".into()).is_ok(), "{backend}");
+        }
+    }
 
     #[test]
     fn auto_is_unshare_with_a_tarball() {

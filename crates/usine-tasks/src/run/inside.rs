@@ -8,7 +8,7 @@ use usine_debian::Version;
 use super::bench::COMMAND_LOG;
 use super::process::{self, Command, Ended, quote_all};
 use super::{Bench, Step, TaskError};
-use crate::executor::{Backend, Image, Inside, USER, instance};
+use crate::executor::{self, Backend, Image, Inside, USER, VirtServer, instance};
 
 /// Whether packages bring those that they recommend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,18 @@ impl Bench<'_> {
             return Err(TaskError::Other(format!("Unexpected artifact type {actual}; expected {expected}")));
         }
         Ok(Image { artifact, path })
+    }
+
+    /// How autopkgtest and sbuild get to a system of this backend, with the image where they look for it.
+    pub(crate) async fn virt_server(&self, backend: Backend, image: &Image) -> Result<VirtServer, TaskError> {
+        let server = executor::virt_server(backend, image)?;
+        if executor::needs_import(backend) {
+            let directory = self.make_directory(&format!("{}-", backend.decided()), 0o755)?;
+            let imported = executor::import(backend, image, &directory, self.shell()).await;
+            self.remove(&directory).await;
+            imported?;
+        }
+        Ok(server)
     }
 
     /// Makes an instance from an environment and starts it. It is stopped at the end of the run.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use super::process::quote_all;
 use super::{Surroundings, TaskError};
@@ -68,6 +69,15 @@ impl<'a> Shell<'a> {
     /// For what must be done when the run is cancelled, too.
     pub fn uncancellable(self) -> Self {
         Self { cancellable: false, ..self }
+    }
+
+    /// Waits, unless the run is cancelled meanwhile.
+    pub async fn pause(&self, time: Duration) -> Result<(), TaskError> {
+        tokio::select! {
+            biased;
+            () = self.surroundings.cancel.cancelled(), if self.cancellable => Err(TaskError::Cancelled),
+            () = tokio::time::sleep(time) => Ok(()),
+        }
     }
 
     /// Where commands are found.

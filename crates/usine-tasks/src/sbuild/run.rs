@@ -11,7 +11,7 @@ use super::build_log::{self, BuildLog};
 use super::command::{Chroot, Found, command};
 use super::data::{SbuildData, SbuildDynamicData};
 use super::output;
-use crate::executor::{Backend, virt_server};
+use crate::executor::Backend;
 use crate::extra_repositories::{self, WrittenFiles};
 use crate::run::{Bench, BoxFuture, Command, NewArtifact, PLAIN_TEXT, Run, TaskError};
 use crate::task::BINARY_CATEGORIES;
@@ -57,7 +57,7 @@ impl SbuildRun {
         let chroot = match backend.decided() {
             // sbuild's own way; the server of autopkgtest for it would be slower.
             Backend::Unshare => Chroot::Unshare(image.path.clone()),
-            _ => Chroot::Autopkgtest(virt_server(backend, &image)?),
+            _ => Chroot::Autopkgtest(bench.virt_server(backend, &image).await?),
         };
         self.found = Found { codename: codename.to_owned(), chroot, sources, keys, ..std::mem::take(&mut self.found) };
         Ok(())

@@ -4,6 +4,7 @@ mod autopkgtest;
 mod basics;
 mod blhc;
 mod debdiff;
+mod incus;
 mod lintian;
 mod piuparts;
 mod signing;

@@ -91,7 +91,10 @@ impl House {
     }
 
     pub fn surroundings(&self) -> Surroundings {
-        surroundings(&self.root, PATH, Some(self.identity.clone()))
+        let mut around = surroundings(&self.root, PATH, Some(self.identity.clone()));
+        // Where the Incus of these tests is, if there is one.
+        around.environment.extend(std::env::vars().filter(|(name, _)| name.starts_with("INCUS_")));
+        around
     }
 
     /// Runs a worker task; every artifact that it makes is a proper one.
@@ -121,7 +124,12 @@ static MADE: Mutex<BTreeMap<String, ()>> = Mutex::const_new(BTreeMap::new());
 
 /// A system tarball, made by the real mmdebstrap task.
 pub async fn environment(suite: &str, variant: &str) -> Stored {
-    let name = format!("{suite}-{variant}");
+    environment_with(suite, variant, &[]).await
+}
+
+/// The same with more packages.
+pub async fn environment_with(suite: &str, variant: &str, packages: &[&str]) -> Stored {
+    let name = [suite, variant].iter().chain(packages).copied().collect::<Vec<_>>().join("-");
     let (tarball, described) = (
         Path::new(ENVIRONMENTS).join(&name).join("system.tar.xz"),
         Path::new(ENVIRONMENTS).join(&name).join("data.json"),
@@ -131,21 +139,21 @@ pub async fn environment(suite: &str, variant: &str) -> Stored {
     let keep = std::env::var_os("USINE_TEST_KEEP_ENVIRONMENTS").is_some();
     let is_there = made.contains_key(&name) || (keep && described.exists());
     if !is_there {
-        make(suite, variant, &tarball, &described).await;
+        make(suite, variant, packages, &tarball, &described).await;
     }
     made.insert(name, ());
     let data = serde_json::from_slice(&fs::read(&described).unwrap()).unwrap();
     Stored { category: ArtifactCategory::SystemTarball, data, files: vec![tarball] }
 }
 
-async fn make(suite: &str, variant: &str, tarball: &Path, described: &Path) {
+async fn make(suite: &str, variant: &str, packages: &[&str], tarball: &Path, described: &Path) {
     let house = House::new();
     let mut around = house.surroundings();
     // xz is what takes long.
     around.environment.insert("XZ_OPT".into(), "-0".into());
     let host = DirHost::new();
     let data = json!({
-        "bootstrap_options": {"architecture": architecture(), "variant": variant},
+        "bootstrap_options": {"architecture": architecture(), "variant": variant, "extra_packages": packages},
         "bootstrap_repositories": [{"mirror": mirror(), "suite": suite, "components": ["main"]}],
         "customization_script": "#!/bin/sh\necho customized > /etc/customized\n",
     });
