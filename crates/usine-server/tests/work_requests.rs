@@ -390,7 +390,7 @@ stories! {
             async move { alice.create_work_request(&new).await.unwrap_err() }
         };
         for (name, data, status, says) in [
-            ("nop", json!({}), 400, "Registered task names: mmdebstrap, noop, sbuild"),
+            ("nop", json!({}), 400, "Registered task names: assemblesignedsource, "),
             ("noop", json!({"result": "perhaps"}), 400, "result"),
             ("noop", json!({"surprise": 1}), 400, "surprise"),
             ("noop", json!([]), 400, "task data must be a dictionary"),
