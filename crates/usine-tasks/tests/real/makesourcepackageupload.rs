@@ -7,8 +7,9 @@ use usine_model::artifact::ArtifactCategory;
 use usine_model::work_request::Results;
 use usine_tasks::Outcome;
 
-use crate::house::{House, all_logs, environment};
-use crate::source::{artifact, fetch, tiny};
+use crate::fetch::source_package;
+use crate::house::{House, all_logs, environment, mirror};
+use crate::source::{artifact, tiny};
 use crate::support::{DirHost, Stored, log, of, relations};
 
 async fn make(house: &House, source: Stored, options: &[(&str, &str)]) -> Outcome {
@@ -29,7 +30,7 @@ fn upload(outcome: &Outcome) -> (Value, Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn hello_is_uploaded_with_its_original() {
     let house = House::new();
-    let dsc = fetch(house.root.path(), "hello");
+    let dsc = source_package(house.root.path(), &mirror(), "hello");
     let source = artifact(&dsc);
     let version = source.data["version"].as_str().unwrap().to_owned();
     let outcome = make(&house, source.clone(), &[]).await;
