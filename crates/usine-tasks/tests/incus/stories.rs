@@ -66,19 +66,17 @@ async fn a_stopped_run_leaves_no_container() {
     let house = House::new();
     let (host, data, dynamic) = blhc_host(&house, "true").await;
     let around = house.surroundings();
-    let stop = async {
-        let running = async {
-            while !instances().iter().any(|name| name.starts_with("debusine-")) {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        let running = tokio::time::timeout(Duration::from_secs(180), running).await;
-        around.cancel.cancel();
-        running
+    let launched = async {
+        while !instances().iter().any(|name| name.starts_with("debusine-")) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     };
-    let run = execute(TaskType::Worker, "blhc", &data, Some(&dynamic), &around, &host);
-    let (outcome, running) = tokio::join!(run, stop);
-    running.expect("an instance was made");
+    let mut run = std::pin::pin!(execute(TaskType::Worker, "blhc", &data, Some(&dynamic), &around, &host));
+    tokio::select! {
+        outcome = &mut run => panic!("it ended before it was stopped: {}", all_logs(&outcome)),
+        () = launched => around.cancel.cancel(),
+    }
+    let outcome = run.await;
     assert_eq!(outcome.result, None);
     assert_eq!(instances(), Vec::<String>::new());
 }
