@@ -180,7 +180,11 @@ fn wrong_data_create_nothing() {
             &["Error (400): Cannot create work request", "colour", "Extra inputs are not permitted"],
         ),
         (&noop, "result: fine", &["Error (400): Cannot create work request", "result", "temporary failure"]),
-        (&["work-request", "create", "nope"], "", &["task name is not registered", "mmdebstrap, noop, piuparts, sbuild"]),
+        (
+            &["work-request", "create", "nope"],
+            "",
+            &["task name is not registered", "mmdebstrap, noop, piuparts, sbuild"],
+        ),
         (&["work-request", "create", "sbuild"], "", &["Cannot create work request", "input: Field required"]),
         (&["work-request", "create", "noop", "-w", "nowhere"], "", &["Error (404): Workspace not found", "nowhere"]),
         (&["--scope", "nowhere", "work-request", "create", "noop"], "", &["Scope \"nowhere\" not found"]),
