@@ -9,9 +9,47 @@ use usine_model::artifact::ArtifactCategory;
 use usine_model::work_request::{Results, TaskType};
 use usine_tasks::execute;
 
-use crate::house::{House, all_logs, architecture, build, environment};
-use crate::source;
-use crate::support::{DirHost, relations};
+use crate::house::{House, all_logs, architecture, build, environment, mirror};
+use crate::source::{self, CONTROL};
+use crate::support::{DirHost, log, of, relations};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_that_fail_are_reported_with_their_log() {
+    let house = House::new();
+    let without = CONTROL.replace("Rules-Requires-Root: no\n", "Build-Depends: nonexistent-foo (>= 1)\n");
+    for (name, control, rules, says) in [
+        ("breaks", CONTROL, "\techo this build breaks; false\n", "Status: attempted"),
+        ("lacks", without.as_str(), "", "Status: given-back"),
+    ] {
+        let place = house.root.path().join(name);
+        fs::create_dir(&place).unwrap();
+        let dsc = source::package(&place, "tiny", "1.0", &[("control", control), ("rules", &source::rules(rules))]);
+        let (_, built) = build(&house, dsc).await;
+        assert_eq!(built.result, Some(Results::Failure), "{name}: {}", all_logs(&built));
+        let categories: Vec<_> = built.artifacts.iter().map(|artifact| artifact.category).collect();
+        assert_eq!(categories, [ArtifactCategory::PackageBuildLog, ArtifactCategory::WorkRequestDebugLogs]);
+        let log = &built.artifacts[0];
+        let text = fs::read(&log.files.values().next().unwrap().path).unwrap();
+        assert!(String::from_utf8_lossy(&text).contains(says), "{name}");
+        let missing = &log.data["bd_uninstallable"]["report"][0]["reasons"][0]["missing"]["pkg"]["unsat-dependency"];
+        let is_missing = missing.as_str().is_some_and(|missing| missing.starts_with("nonexistent-foo"));
+        assert_eq!(is_missing, name == "lacks", "{}", log.data);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suite_that_is_not_there_is_reported() {
+    let house = House::new();
+    let data = json!({
+        "bootstrap_options": {"architecture": architecture()},
+        "bootstrap_repositories": [{"mirror": mirror(), "suite": "nosuchsuite", "components": ["main"]}],
+    });
+    let made = house.run("mmdebstrap", &data, json!({}), &DirHost::new()).await;
+    assert_eq!(made.result, Some(Results::Failure));
+    assert!(of(&made, ArtifactCategory::SystemTarball).is_empty());
+    let commands = log(&made, "cmd-output.log").unwrap();
+    assert!(commands.contains("nosuchsuite") && commands.contains("E: "), "{commands}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_is_built_and_a_stopped_build_leaves_nothing() {
