@@ -31,9 +31,11 @@ measure: setup build
 overhead: setup build
 	./packaging/overhead
 
-test: setup
+test:
+	./packaging/setup-host tests
 	./packaging/run-tests
 
 # The executor incus-lxc with a real Incus; installs it from backports for the time of the test. Only as root on Debian 12.
-test-incus: setup
+test-incus:
+	./packaging/setup-host tests
 	./packaging/test-incus
