@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::house::House;
+use crate::house::{House, until};
+use crate::support::SOON;
 
 /// What the worker logs of a noop.
 const STAGES: &str = "Fetching input\nConfiguring for execution\nPreparing to run\nRunning\nChecking output\n\
@@ -34,6 +35,17 @@ fn logs_are_followed_to_their_end() {
         let all = [&["work-request"], arguments, &[id.as_str()]].concat();
         assert_eq!(lines(&house.client(&all)), STAGES, "{arguments:?}");
     }
+}
+
+/// It will be tried again, but the log that was asked for is there.
+#[test]
+fn the_log_of_a_temporary_failure_stays_readable() {
+    let house = House::at_work();
+    let id = house.noop("temporary failure");
+    until("its heir", SOON, || house.details(id)["superseded_by"] == 2);
+    assert_eq!(house.status(2), "blocked");
+    assert_eq!(lines(&house.client(&["work-request", "logs", &id.to_string()])), STAGES);
+    house.refuses(&["work-request", "logs", "2"], "", &["Work request 2 has no log: it is blocked"]);
 }
 
 /// The lines without the times before them, if there are any.

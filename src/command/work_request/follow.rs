@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use usine_client::Client;
 use usine_client::channel::{Channel, Received};
+use usine_client::{Client, Error};
+use usine_model::event::EventKind;
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::own::WorkRequestDetails;
@@ -71,40 +72,62 @@ impl<'a> Waiter<'a> {
                 None
             }
         };
-        Ok(Self { client, id, channel, seen: false })
+        Ok(Self { channel, ..Self::without_notices(client, id) })
+    }
+
+    /// Only looks.
+    pub fn without_notices(client: &'a Client, id: i64) -> Self {
+        Self { client, id, channel: None, seen: false }
+    }
+
+    /// Of a work request that the server has just told of: it is waited for from the beginning.
+    pub fn known(self) -> Self {
+        Self { seen: true, ..self }
+    }
+
+    /// Waits for the end, however long that takes.
+    pub async fn end(&mut self) -> anyhow::Result<WorkRequest> {
+        loop {
+            let work_request = self.look().await?;
+            if work_request.status.is_terminal() {
+                eprintln!("work request {}: {}", self.id, view::status(&work_request));
+                return Ok(work_request);
+            }
+            self.until_news(None).await;
+        }
     }
 
     /// The work request as it is. Once it has been seen, a server that is away is waited for.
     pub async fn look(&mut self) -> anyhow::Result<WorkRequest> {
         loop {
-            let work_request = match self.client.work_request(self.id).await {
-                Ok(work_request) => work_request,
+            match self.look_once().await {
+                Ok((work_request, None)) => return Ok(work_request),
+                Ok((work_request, Some(heir))) => {
+                    eprintln!("work request {}: {}, replaced by {heir}", self.id, view::status(&work_request));
+                    self.id = heir;
+                }
                 Err(error) if self.seen && error.is_transient() => {
                     tracing::warn!("{error}; trying again");
                     self.channel = None;
                     sleep(POLL).await;
-                    continue;
                 }
                 Err(error) => return Err(error.into()),
-            };
-            self.seen = true;
-            // Replaced by the server itself: the heir does the work. What a person aborted or retried stays as it ended.
-            let lost = work_request.status == Statuses::Aborted && work_request.aborted_by.is_none();
-            if (lost || work_request.result == Results::TemporaryFailure)
-                && let Some(heir) = view::details(self.client, self.id).await?.and_then(|details| details.superseded_by)
-                && (lost || self.is_automatic(heir).await?)
-            {
-                eprintln!("work request {}: {}, replaced by {heir}", self.id, view::status(&work_request));
-                self.id = heir;
-                continue;
             }
-            return Ok(work_request);
         }
     }
 
-    /// Whether the server made it, not a person.
-    async fn is_automatic(&self, heir: i64) -> anyhow::Result<bool> {
-        Ok(view::retry_count(&self.client.work_request(heir).await?) > 0)
+    /// The work request, and the one by which the server itself has replaced it: that one does the work. What a person
+    /// aborted or retried stays as it ended.
+    async fn look_once(&mut self) -> Result<(WorkRequest, Option<i64>), Error> {
+        let work_request = self.client.work_request(self.id).await?;
+        self.seen = true;
+        let lost = work_request.status == Statuses::Aborted && work_request.aborted_by.is_none();
+        if !lost && work_request.result != Results::TemporaryFailure {
+            return Ok((work_request, None));
+        }
+        let details = view::details(self.client, self.id).await?;
+        let heir = details.and_then(|details| if lost { details.superseded_by } else { automatic_heir(&details) });
+        Ok((work_request, heir))
     }
 
     /// Until it may be worth looking again; `false` when the time is over.
@@ -122,6 +145,15 @@ impl<'a> Waiter<'a> {
             () = told(&mut self.channel, self.id) => true,
         }
     }
+}
+
+/// The one that takes the place of one that failed temporarily, if the server made it, not a person.
+fn automatic_heir(details: &WorkRequestDetails) -> Option<i64> {
+    let heir = details.superseded_by?;
+    let retried =
+        |detail: &serde_json::Value| detail["reason"] == "temporary-failure" && detail["superseded_by"] == heir;
+    let mut history = details.history.iter().filter(|entry| entry.event == EventKind::Retried);
+    history.any(|entry| entry.detail.as_ref().is_some_and(retried)).then_some(heir)
 }
 
 /// Until the server says that `id` has ended. Gives the channel up when it breaks.
@@ -142,7 +174,7 @@ async fn told(channel: &mut Option<Channel<ServerMessage>>, id: i64) {
 
 /// Prints what happens until the end; the exit code tells it.
 pub async fn watch(client: &Client, ui: Ui, id: i64) -> anyhow::Result<Code> {
-    let mut waiter = Waiter { client, id, channel: None, seen: false };
+    let mut waiter = Waiter::without_notices(client, id);
     let mut printed = Printed::default();
     loop {
         let work_request = waiter.look().await?;
@@ -203,6 +235,31 @@ mod tests {
 
     use super::*;
 
+    fn details(superseded_by: Option<i64>, history: &serde_json::Value) -> WorkRequestDetails {
+        serde_json::from_value(json!({
+            "id": 7, "worker_name": null, "output_data": {}, "deadlines": {}, "supersedes": null,
+            "superseded_by": superseded_by, "attempts": [], "history": history,
+            "pending_reason": {"summary": "no worker is registered", "ahead": 0, "workers": []},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_the_history_proves_that_the_server_tries_again() {
+        let heir = |superseded_by, detail: serde_json::Value| {
+            let history = json!([
+                {"id": 3, "at": "2026-11-23T20:38:39Z", "event": "completed", "worker": null, "detail": null},
+                {"id": 4, "at": "2026-11-23T20:38:39Z", "event": "retried", "worker": null, "detail": detail},
+            ]);
+            automatic_heir(&details(superseded_by, &history))
+        };
+        let automatic = json!({"superseded_by": 8, "reason": "temporary-failure", "retry_count": 1});
+        assert_eq!(heir(Some(8), automatic.clone()), Some(8));
+        assert_eq!(heir(Some(8), json!({"superseded_by": 8})), None, "a person");
+        assert_eq!(heir(Some(9), automatic.clone()), None, "another one");
+        assert_eq!(heir(None, automatic), None);
+    }
+
     #[test]
     fn everything_is_printed_once() {
         let work_request = |status: &str| -> WorkRequest {
@@ -213,12 +270,9 @@ mod tests {
             }))
             .unwrap()
         };
-        let details: WorkRequestDetails = serde_json::from_value(json!({
-            "id": 7, "worker_name": null, "output_data": {}, "deadlines": {}, "supersedes": null, "superseded_by": null,
-            "pending_reason": {"summary": "no worker is registered", "ahead": 0, "workers": []}, "attempts": [],
-            "history": [{"id": 3, "at": "2026-11-23T20:38:39Z", "event": "created", "worker": null, "detail": null}],
-        }))
-        .unwrap();
+        let history =
+            json!([{"id": 3, "at": "2026-11-23T20:38:39Z", "event": "created", "worker": null, "detail": null}]);
+        let details = details(None, &history);
         let mut printed = Printed::default();
         assert_eq!(
             printed.news(&work_request("pending"), Some(&details)),

@@ -27,10 +27,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Prints the log.
 pub async fn run(client: &Client, id: i64, follow: bool) -> anyhow::Result<()> {
-    let mut waiter = Waiter::new(client, id).await?;
+    let mut waiter = Waiter::without_notices(client, id);
     let mut live = Live { until: None };
     loop {
-        let work_request = waiter.look().await?;
+        // Its own log was asked for; only who follows goes on with the one that replaces it.
+        let work_request = if follow { waiter.look().await? } else { client.work_request(id).await? };
         match work_request.status {
             Statuses::Running => live.print(client, work_request.id, follow).await?,
             Statuses::Blocked | Statuses::Pending if follow => {}
