@@ -9,6 +9,7 @@ mod exit;
 mod input;
 mod logging;
 mod output;
+mod patience;
 mod progress;
 mod server_config;
 mod signals;

@@ -10,7 +10,7 @@ use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
 use usine_protocol::work_request::WorkRequest;
 
-use crate::fake_worker::{End, FakeWorker, Made};
+use crate::fake_worker::{End, FakeWorker, Made, WITHHELD};
 use crate::house::{House, architecture};
 use crate::source;
 use crate::support::Outcome;
@@ -25,6 +25,10 @@ fn house() -> House {
 
 /// An environment, as mmdebstrap's task would make it; its id.
 fn environment(house: &House, codename: &str, variant: &str) -> i64 {
+    environment_in(house, "System", codename, variant)
+}
+
+fn environment_in(house: &House, workspace: &str, codename: &str, variant: &str) -> i64 {
     let data = json!({
         "filename": "system.tar.xz", "vendor": "debian", "codename": codename, "mirror": "https://mirror.example.org/debian",
         "components": ["main"], "variant": variant, "pkglist": {}, "architecture": architecture(), "with_dev": true,
@@ -34,7 +38,8 @@ fn environment(house: &House, codename: &str, variant: &str) -> i64 {
     house.write("system.tar.xz", codename, 0o644);
     let path = |name: &str| house.path().join(name).to_str().unwrap().to_owned();
     let (data, file) = (path("environment.yaml"), path("system.tar.xz"));
-    let created = house.json(&["artifact", "create", "debian:system-tarball", "--data", &data, "--upload", &file]);
+    let create = ["artifact", "create", "debian:system-tarball", "--workspace", workspace];
+    let created = house.json(&[&create[..], &["--data", &data, "--upload", &file]].concat());
     created["artifact_id"].as_i64().unwrap()
 }
 
@@ -140,6 +145,25 @@ fn without_piuparts(work_request: &WorkRequest) -> End {
     }
 }
 
+/// Lintian breaks off, autopkgtest passes a limit, and the report of blhc gets lost.
+fn with_trouble(work_request: &WorkRequest) -> End {
+    let mut end = good(work_request);
+    match work_request.task_name.as_str() {
+        "lintian" => {
+            let files = vec![("stages.log", "the mirror is down\n")];
+            let made = vec![Made { category: WorkRequestDebugLogs, data: json!({}), files }];
+            end = End { result: Results::Failure, made, ..end };
+        }
+        "autopkgtest" => {
+            let output_data = OutputData::error("deadline-total", "stopped after 60 s\nas it was asked to");
+            end = End { result: Results::Failure, output_data, ..end };
+        }
+        "blhc" => end.made[0].files = vec![("blhc.txt", WITHHELD)],
+        _ => {}
+    }
+    end
+}
+
 #[test]
 fn a_source_package_is_built_and_checked() {
     let house = house();
@@ -147,7 +171,11 @@ fn a_source_package_is_built_and_checked() {
     let old = older(&dsc);
     let (dsc, old) = (dsc.to_str().unwrap(), old.to_str().unwrap());
     let before = house.holdings();
-    check(&house, &[dsc]).assert_failed(3, &["No environment for", "usine work-request create mmdebstrap <<END"], "");
+    check(&house, &[dsc]).assert_failed(
+        3,
+        &["No environment for", "usine work-request create mmdebstrap --workspace System <<END"],
+        "",
+    );
     assert_eq!(house.holdings(), before, "nothing is imported in vain");
     let build = environment(&house, "bookworm", "buildd");
     check(&house, &[dsc]).assert_failed(3, &["piuparts needs an environment of trixie or newer", "minbase"], "");
@@ -227,6 +255,123 @@ fn a_check_that_cannot_run_is_no_fault_of_the_package() {
     assert_eq!(report["verdict"], "broken");
     assert_eq!(report["checks"][3]["verdict"], "broken");
     assert_eq!(report["checks"][3]["found"], "the environment's piuparts is too old");
+}
+
+#[test]
+fn trouble_of_the_infrastructure_is_no_fault_of_the_package() {
+    let house = house();
+    let dsc = source::tiny(house.path(), "true");
+    environment(&house, "trixie", "buildd");
+    let _worker = FakeWorker::start(&house, with_trouble);
+    let outcome = check(&house, &[dsc.to_str().unwrap(), "--json"]);
+    assert_eq!(outcome.code, Some(12), "{outcome:#?}");
+    let report = data(&outcome);
+    assert_eq!(report["verdict"], "broken");
+    assert_eq!(each(&report, "verdict"), ["passed", "broken", "broken", "passed", "broken", "skipped"]);
+    assert_eq!(each(&report, "result"), ["success", "failure", "failure", "success", "success", ""]);
+    let checks = &report["checks"];
+    assert_eq!(checks[1]["found"], "broke off: see the debug logs");
+    assert_eq!(checks[1]["reports"][0]["category"], "debusine:work-request-debug-logs");
+    assert_eq!(checks[2]["found"], "stopped after 60 s");
+    assert_ne!(checks[4]["found"], "");
+    assert!(checks[4]["work_request_id"].is_number(), "{outcome:#?}");
+}
+
+/// A server that goes away on the way to the end is waited for.
+#[test]
+fn a_short_absence_of_the_server_is_survived() {
+    let mut house = house();
+    let dsc = source::tiny(house.path(), "true");
+    environment(&house, "trixie", "buildd");
+    let mut checking = house.follow("check", &["check", dsc.to_str().unwrap(), "--json"]);
+    checking.wait_for("build: work request ");
+    house.kill_server();
+    checking.wait_for("trying again");
+    assert!(checking.is_running());
+    house.start_server();
+    let _worker = FakeWorker::start(&house, good);
+    assert_eq!(checking.end().code(), Some(0), "{}", checking.stderr());
+    let report: Value = serde_json::from_str(&checking.stdout()).unwrap();
+    assert_eq!(report["verdict"], "passed");
+}
+
+/// A workspace like the one that is always there. No command makes one.
+fn add_workspace(house: &House, name: &str) {
+    let database = format!("sqlite:{}", house.path().join("server/usine.db").display());
+    let columns = "scope_id, public, default_expiration_delay, created_at, description";
+    let insert = format!("INSERT INTO workspace (name, {columns}) SELECT '{name}', {columns} FROM workspace");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let database = sea_orm::Database::connect(database).await.unwrap();
+        sea_orm::ConnectionTrait::execute_unprepared(&database, &insert).await.unwrap();
+    });
+}
+
+/// The server refuses inputs from another workspace than the one of the work request.
+#[test]
+fn everything_is_of_one_workspace() {
+    let mut house = House::new(None);
+    add_workspace(&house, "qa");
+    house.start_server();
+    let dsc = source::tiny(house.path(), "true");
+    let old = older(&dsc);
+    let (dsc, old) = (dsc.to_str().unwrap(), old.to_str().unwrap());
+    let elsewhere = environment_in(&house, "qa", "trixie", "buildd");
+    let source = house.json(&["artifact", "import", old, "--workspace", "qa"])["artifact_id"].to_string();
+    let before = house.holdings();
+    house.refuses(&["check", dsc], "", &["No environment for", "is in the workspace System. Make one:"]);
+    let named = elsewhere.to_string();
+    let words = |option| format!("Error: {option}: artifact {{}} is in the workspace qa, the checks run in System");
+    let text = words("--environment").replace("{}", &named);
+    house.refuses(&["check", dsc, "--environment", &named], "", &[&text, "give --workspace qa"]);
+    assert_eq!(house.holdings(), before, "nothing is imported in vain");
+
+    let here = environment(&house, "trixie", "buildd");
+    let elsewhere = environment_in(&house, "qa", "trixie", "buildd");
+    let text = words("--against").replace("{}", &source);
+    house.refuses(&["check", dsc, "--against", &source], "", &[&text]);
+
+    // A server with another default workspace tells it when something has been imported.
+    house.kill_server();
+    let config = std::fs::read_to_string(house.path().join("server.toml")).unwrap();
+    house.write("server.toml", &format!("{config}default-workspace = \"qa\"\n"), 0o600);
+    house.start_server();
+    let mut following = house.follow("check", &["check", dsc]);
+    following.wait_for("build: work request ");
+    following.signal(Signal::INT);
+    assert_eq!(following.end().code(), Some(14));
+    let build = &house.json(&["work-request", "list"])[0];
+    assert_eq!((&build["workspace"], &build["task_data"]["environment"]), (&json!("qa"), &json!(elsewhere)));
+    house.client(&["work-request", "abort", &build["id"].to_string()]);
+    house.kill_server();
+    house.write("server.toml", &config, 0o600);
+    house.start_server();
+
+    let _worker = FakeWorker::start(&house, good);
+    for (workspace, environment, debdiff) in [("System", here, "skipped"), ("qa", elsewhere, "passed")] {
+        let outcome =
+            check(&house, &[&[dsc, "--json"][..], if workspace == "qa" { &["-w", "qa"] } else { &[] }].concat());
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        let report = data(&outcome);
+        assert_eq!(report["environments"]["base_tgz"], environment, "{workspace}");
+        assert_eq!(report["checks"][5]["verdict"], debdiff, "{workspace}");
+        assert_eq!(house.json(&["work-request", "list"])[0]["workspace"], workspace);
+    }
+}
+
+/// What is named is looked at before anything is changed.
+#[test]
+fn what_is_named_must_fit() {
+    let house = house();
+    let dsc = source::tiny(house.path(), "true");
+    let environment = environment(&house, "trixie", "buildd").to_string();
+    let before = house.holdings();
+    let other = if architecture() == "riscv64" { "amd64" } else { "riscv64" };
+    for option in ["--environment", "--piuparts-environment", "--base-tgz"] {
+        let arguments = ["check", dsc.to_str().unwrap(), option, &environment, "--architecture", other];
+        let words = format!("Error: {option}: artifact {environment} is for {}", architecture());
+        house.refuses(&arguments, "", &[&words, &format!("the checks are for {other}")]);
+    }
+    assert_eq!(house.holdings(), before);
 }
 
 #[test]

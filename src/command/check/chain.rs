@@ -4,21 +4,22 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures::future::try_join_all;
-use usine_client::{ArtifactFilter, Client};
+use futures::future::join_all;
+use usine_client::{ArtifactFilter, Client, Error};
 use usine_debian::Version;
 use usine_model::artifact::{ArtifactCategory, source_name_and_version};
 use usine_model::work_request::{Results, Statuses};
+use usine_protocol::DEFAULT_WORKSPACE;
 use usine_protocol::artifact::Artifact;
 use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
 
-use super::environments::{self, Wanted};
+use super::environments::{self, Environments, Wanted};
 use super::plan::{Built, Comparison, Ground, Plan};
 use super::report::{Report, Row, Verdict};
 use super::{Against, Args, Check, Submitted, findings};
 use crate::command::work_request::{follow, view};
-use crate::exit::failure;
+use crate::exit::{failure, text_of};
+use crate::patience::{patiently, was_hardly_seen};
 use crate::progress::Progress;
 
 /// So many of the newest source packages are looked through for an older version.
@@ -35,6 +36,7 @@ pub struct Chain<'a> {
     pub client: &'a Client,
     pub args: &'a Args,
     pub architecture: String,
+    /// None for the server's default one.
     pub workspace: Option<String>,
     /// What has been submitted so far, also when this run is interrupted.
     pub submitted: &'a RefCell<Vec<Submitted>>,
@@ -44,15 +46,20 @@ impl Chain<'_> {
     /// Runs it to its end.
     pub async fn run(&self) -> anyhow::Result<Report> {
         let args = self.args;
-        // What is missing is told before anything is changed.
-        let environments = environments::find(self.client, &self.wanted()).await?;
-        let given = match &args.against {
-            Some(Against::Artifact(id)) => Some(comparison(&self.client.artifact(*id).await?)?),
+        // What is missing is told before anything is changed. Which workspace is the server's default one, it tells only
+        // of what was imported.
+        let expected = self.workspace.as_deref().unwrap_or(DEFAULT_WORKSPACE);
+        let (mut environments, mut named) = self.look_around(expected).await?;
+        let imported = match &args.against {
             Some(Against::File(path)) => Some(Comparison::Source(self.import(path).await?.id)),
-            None => None,
+            Some(Against::Artifact(_)) | None => None,
         };
         let source = self.import(&args.dsc).await?;
-        let comparison = match given {
+        let workspace = source.workspace.as_str();
+        if workspace != expected {
+            (environments, named) = self.look_around(workspace).await?;
+        }
+        let comparison = match named.or(imported) {
             Some(comparison) => comparison,
             None => self.older_version(&source).await?.map_or(Comparison::Nothing, Comparison::Source),
         };
@@ -63,7 +70,7 @@ impl Chain<'_> {
             fail_on_severity: args.fail_on_severity.clone(),
         };
 
-        let (build, artifacts) = self.check(Check::Build, Plan::Submit(ground.build())).await?;
+        let (build, artifacts) = self.check(workspace, Check::Build, Plan::Submit(ground.build())).await;
         let built = Built::of(&artifacts);
         let plans = AFTER_BUILD.map(|check| {
             let plan = match build.verdict {
@@ -72,19 +79,29 @@ impl Chain<'_> {
             };
             (check, plan)
         });
-        let checks = try_join_all(plans.map(|(check, plan)| self.check(check, plan))).await?;
+        let checks = join_all(plans.map(|(check, plan)| self.check(workspace, check, plan))).await;
         let rows = std::iter::once(build).chain(checks.into_iter().map(|(row, _)| row)).collect();
         Ok(Report { source, ground, rows })
     }
 
-    fn wanted(&self) -> Wanted<'_> {
+    /// What is there already: the environments of a workspace, and what was named to compare with.
+    async fn look_around(&self, workspace: &str) -> anyhow::Result<(Environments, Option<Comparison>)> {
+        let environments = environments::find(self.client, &self.wanted(workspace)).await?;
+        let named = match self.args.against {
+            Some(Against::Artifact(id)) => Some(comparison(&self.client.artifact(id).await?, workspace)?),
+            Some(Against::File(_)) | None => None,
+        };
+        Ok((environments, named))
+    }
+
+    fn wanted<'a>(&'a self, workspace: &'a str) -> Wanted<'a> {
         Wanted {
             architecture: &self.architecture,
             suite: self.args.suite.as_deref(),
             environment: self.args.environment,
             piuparts_environment: self.args.piuparts_environment,
             base_tgz: self.args.base_tgz,
-            workspace: self.workspace.as_deref(),
+            workspace,
         }
     }
 
@@ -100,10 +117,11 @@ impl Chain<'_> {
     async fn older_version(&self, source: &Artifact) -> anyhow::Result<Option<i64>> {
         let filter = ArtifactFilter {
             category: Some(ArtifactCategory::SourcePackage),
-            workspace: self.workspace.clone(),
+            workspace: Some(source.workspace.clone()),
             work_request: None,
         };
-        let known = match self.client.artifacts(&filter, LOOKED_AT).await {
+        let known = match patiently(Error::is_transient, async || self.client.artifacts(&filter, LOOKED_AT).await).await
+        {
             Ok(known) => known,
             // Another server than ours has no such list.
             Err(error) if error.is_refusal() => return Ok(None),
@@ -112,47 +130,43 @@ impl Chain<'_> {
         Ok(newest_older(source, &known))
     }
 
-    /// Submits a check, follows it, and says how it went and what it made.
-    async fn check(&self, check: Check, plan: Plan) -> anyhow::Result<(Row, Vec<Artifact>)> {
+    /// Submits a check, follows it, and says how it went and what it made. What goes wrong here spoils this one only.
+    async fn check(&self, workspace: &str, check: Check, plan: Plan) -> (Row, Vec<Artifact>) {
         let data = match plan {
             Plan::Submit(data) => data,
-            Plan::Skip(reason) => return Ok((Row::skipped(check, reason), Vec::new())),
+            Plan::Skip(reason) => return (Row::skipped(check, reason), Vec::new()),
         };
         let new = CreateWorkRequest {
             task_name: check.task_name().to_owned(),
             task_data: data,
             event_reactions: None,
-            workspace: self.workspace.clone(),
+            workspace: Some(workspace.to_owned()),
         };
-        let created = match self.client.create_work_request(&new).await {
+        let created = match patiently(was_hardly_seen, async || self.client.create_work_request(&new).await).await {
             Ok(created) => created,
-            // The others need not suffer: a server may lack one of the tasks.
-            Err(error @ usine_client::Error::Problem { status: 400, .. }) => {
-                return Ok((Row::refused(check, findings::in_short(&error.to_string())), Vec::new()));
-            }
-            Err(error) => return Err(error).with_context(|| format!("submitting {check}")),
+            Err(error) => return broken(check, &error.into(), None),
         };
         eprintln!("{check}: work request {}", created.id);
         self.submitted.borrow_mut().push((check, created.id));
-        let work_request = self.follow(check, created.id).await?;
-        let mut artifacts = Vec::with_capacity(work_request.artifacts.len());
-        for id in &work_request.artifacts {
-            artifacts.push(self.client.artifact(*id).await?);
+        let ended = match self.follow(check, created.id).await {
+            Ok(ended) => ended,
+            Err(error) => return broken(check, &error, Some(created)),
+        };
+        match self.judge(check, &ended).await {
+            Ok(Judged { verdict, found, reports, artifacts }) => {
+                (Row { check, verdict, found, work_request: Some(ended), reports }, artifacts)
+            }
+            Err(error) => broken(check, &error, Some(ended)),
         }
-        let reports: Vec<Artifact> =
-            artifacts.iter().filter(|artifact| artifact.category == check.report_category()).cloned().collect();
-        let found = self.found(check, &work_request, &artifacts, &reports).await?;
-        let verdict = Verdict::of(work_request.status, work_request.result);
-        Ok((Row { check, verdict, found, work_request: Some(work_request), reports }, artifacts))
     }
 
     /// The work request at its end, or the one that took its place.
     async fn follow(&self, check: Check, id: i64) -> anyhow::Result<WorkRequest> {
+        let mut waiter = follow::Waiter::new(self.client, id).await?.known();
         tokio::select! {
-            ended = follow::wait(self.client, id, None) => ended?,
+            ended = waiter.end() => ended,
             never = self.tell_reasons(check, id) => match never {},
-        };
-        follow::Waiter::new(self.client, id).await?.look().await
+        }
     }
 
     /// Tells a person why a work request does not run, each reason once.
@@ -171,41 +185,80 @@ impl Chain<'_> {
         }
     }
 
-    /// In a few words, what a check has found; of one that has no verdict, why.
-    async fn found(
-        &self,
-        check: Check,
-        work_request: &WorkRequest,
-        artifacts: &[Artifact],
-        reports: &[Artifact],
-    ) -> anyhow::Result<String> {
-        if work_request.status == Statuses::Aborted
-            || matches!(work_request.result, Results::Error | Results::TemporaryFailure)
-        {
-            let details = view::details(self.client, work_request.id).await?;
-            let errors = details.and_then(|details| details.output_data.errors).unwrap_or_default();
-            return Ok(errors.first().map(|error| findings::in_short(&error.message)).unwrap_or_default());
+    /// Reads what a work request has left behind.
+    async fn judge(&self, check: Check, ended: &WorkRequest) -> anyhow::Result<Judged> {
+        let mut artifacts = Vec::with_capacity(ended.artifacts.len());
+        for id in &ended.artifacts {
+            artifacts.push(patiently(Error::is_transient, async || self.client.artifact(*id).await).await?);
         }
-        let mut text = None;
-        if let Some(report) = reports.first()
-            && let Some(name) = findings::file_of(check, work_request.result, report)
-        {
-            text = findings::text(self.client, report, name).await?;
+        let of = |category| -> Vec<Artifact> {
+            artifacts.iter().filter(|artifact| artifact.category == category).cloned().collect()
+        };
+        let mut reports = of(check.report_category());
+        let errors = match ended.result {
+            Results::Success | Results::Skipped => Vec::new(),
+            Results::None | Results::Failure | Results::Error | Results::TemporaryFailure => {
+                let details = patiently(Error::is_transient, async || view::details(self.client, ended.id).await);
+                details.await?.and_then(|details| details.output_data.errors).unwrap_or_default()
+            }
+        };
+        let verdict = Verdict::of(ended.status, ended.result, !reports.is_empty() && errors.is_empty());
+        let found = match (verdict, errors.first()) {
+            (Verdict::Broken, Some(error)) => findings::in_short(&error.message),
+            (Verdict::Broken, None) if ended.status == Statuses::Completed => {
+                "broke off: see the debug logs".to_owned()
+            }
+            (Verdict::Broken, None) => String::new(),
+            (Verdict::Passed | Verdict::Failed | Verdict::Skipped, _) => {
+                let text = self.text(check, ended.result, &reports).await?;
+                findings::in_words(check, ended.result, &artifacts, text.as_deref())
+            }
+        };
+        if verdict == Verdict::Broken && reports.is_empty() {
+            reports = of(ArtifactCategory::WorkRequestDebugLogs);
         }
-        Ok(findings::in_words(check, work_request.result, artifacts, text.as_deref()))
+        Ok(Judged { verdict, found, reports, artifacts })
+    }
+
+    /// The text of the first report, if it says more than its data.
+    async fn text(&self, check: Check, result: Results, reports: &[Artifact]) -> anyhow::Result<Option<String>> {
+        let Some(report) = reports.first() else { return Ok(None) };
+        match findings::file_of(check, result, report) {
+            Some(name) => findings::text(self.client, report, name).await,
+            None => Ok(None),
+        }
     }
 }
 
+/// What came of a work request.
+struct Judged {
+    verdict: Verdict,
+    found: String,
+    reports: Vec<Artifact>,
+    artifacts: Vec<Artifact>,
+}
+
+/// A check of which we do not know how it went, or that could not be submitted.
+fn broken(check: Check, error: &anyhow::Error, work_request: Option<WorkRequest>) -> (Row, Vec<Artifact>) {
+    let text = text_of(error);
+    eprintln!("{check}: {text}");
+    (Row::broken(check, findings::in_short(&text), work_request), Vec::new())
+}
+
 /// What an artifact can be compared with.
-fn comparison(artifact: &Artifact) -> anyhow::Result<Comparison> {
-    match artifact.category {
-        ArtifactCategory::SourcePackage => Ok(Comparison::Source(artifact.id)),
-        ArtifactCategory::Upload => Ok(Comparison::Upload(artifact.id)),
-        other => Err(failure(format!(
-            "Error: artifact {} is a {other}; --against wants a debian:source-package or a debian:upload",
-            artifact.id
-        ))),
-    }
+fn comparison(artifact: &Artifact, workspace: &str) -> anyhow::Result<Comparison> {
+    let comparison = match artifact.category {
+        ArtifactCategory::SourcePackage => Comparison::Source(artifact.id),
+        ArtifactCategory::Upload => Comparison::Upload(artifact.id),
+        other => {
+            return Err(failure(format!(
+                "Error: artifact {} is a {other}; --against wants a debian:source-package or a debian:upload",
+                artifact.id
+            )));
+        }
+    };
+    environments::check_named(artifact, "--against", workspace)?;
+    Ok(comparison)
 }
 
 /// Of the complete source packages of the same name and a lower version the one of the highest version; the newest
@@ -262,9 +315,15 @@ mod tests {
 
     #[test]
     fn only_packages_can_be_compared() {
-        assert_eq!(comparison(&source(1, "a", "1")).unwrap(), Comparison::Source(1));
-        assert_eq!(comparison(&artifact(2, "debian:upload", json!({}))).unwrap(), Comparison::Upload(2));
-        let error = comparison(&artifact(3, "debian:lintian", json!({}))).unwrap_err().to_string();
+        let comparison = |artifact| comparison(&artifact, "System").map_err(|error| error.to_string());
+        assert_eq!(comparison(source(1, "a", "1")), Ok(Comparison::Source(1)));
+        assert_eq!(comparison(artifact(2, "debian:upload", json!({}))), Ok(Comparison::Upload(2)));
+        let error = comparison(artifact(3, "debian:lintian", json!({}))).unwrap_err();
         assert!(error.starts_with("Error: artifact 3 is a debian:lintian;"), "{error}");
+        let error = comparison(Artifact { workspace: "qa".to_owned(), ..source(4, "a", "1") }).unwrap_err();
+        assert!(error.starts_with("Error: --against: artifact 4 is in the workspace qa,"), "{error}");
+        let files_to_upload = vec!["a.dsc".to_owned()];
+        let error = comparison(Artifact { files_to_upload, ..source(5, "a", "1") }).unwrap_err();
+        assert_eq!(error, "Error: --against: artifact 5 is not complete: a.dsc was not uploaded");
     }
 }

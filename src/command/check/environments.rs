@@ -23,7 +23,8 @@ pub struct Wanted<'a> {
     pub environment: Option<i64>,
     pub piuparts_environment: Option<i64>,
     pub base_tgz: Option<i64>,
-    pub workspace: Option<&'a str>,
+    /// The one in which the checks run.
+    pub workspace: &'a str,
 }
 
 /// What was found: ids of artifacts.
@@ -41,6 +42,7 @@ pub struct Environments {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tarball {
     id: i64,
+    vendor: Option<String>,
     codename: String,
     architecture: String,
     variant: Option<String>,
@@ -51,16 +53,22 @@ struct Tarball {
 /// # Errors
 /// If what was named is no environment, or nothing suitable is there: the text says how to make one.
 pub async fn find(client: &Client, wanted: &Wanted<'_>) -> anyhow::Result<Environments> {
-    let ids = [wanted.environment, wanted.piuparts_environment, wanted.base_tgz];
+    let options = [
+        ("--environment", wanted.environment),
+        ("--piuparts-environment", wanted.piuparts_environment),
+        ("--base-tgz", wanted.base_tgz),
+    ];
     let mut named = BTreeMap::new();
-    for id in ids.into_iter().flatten() {
-        named.insert(id, named_tarball(client.artifact(id).await?)?);
+    for (option, id) in options {
+        if let Some(id) = id {
+            named.insert(id, named_tarball(&client.artifact(id).await?, option, wanted)?);
+        }
     }
     let mut listed = Vec::new();
-    if ids.contains(&None) {
+    if options.iter().any(|(_, id)| id.is_none()) {
         let filter = ArtifactFilter {
             category: Some(ArtifactCategory::SystemTarball),
-            workspace: wanted.workspace.map(str::to_owned),
+            workspace: Some(wanted.workspace.to_owned()),
             work_request: None,
         };
         let artifacts = client.artifacts(&filter, LOOKED_AT).await?;
@@ -69,11 +77,41 @@ pub async fn find(client: &Client, wanted: &Wanted<'_>) -> anyhow::Result<Enviro
     choose(&listed, &named, wanted)
 }
 
-fn named_tarball(artifact: Artifact) -> anyhow::Result<Tarball> {
-    tarball(&artifact).ok_or_else(|| {
-        let (id, category) = (artifact.id, artifact.category);
-        failure(format!("Error: artifact {id} is not a debian:system-tarball but a {category}"))
-    })
+/// What was named must be whole, and where the checks run: the server refuses artifacts of other workspaces.
+///
+/// # Errors
+/// If it is not.
+pub fn check_named(artifact: &Artifact, option: &str, workspace: &str) -> anyhow::Result<()> {
+    let (id, its) = (artifact.id, &artifact.workspace);
+    if its != workspace {
+        return Err(failure(format!(
+            "Error: {option}: artifact {id} is in the workspace {its}, the checks run in {workspace}: give --workspace {its} \
+             or another artifact"
+        )));
+    }
+    if !artifact.files_to_upload.is_empty() {
+        let missing = artifact.files_to_upload.join(", ");
+        return Err(failure(format!("Error: {option}: artifact {id} is not complete: {missing} was not uploaded")));
+    }
+    Ok(())
+}
+
+fn named_tarball(artifact: &Artifact, option: &str, wanted: &Wanted<'_>) -> anyhow::Result<Tarball> {
+    let (id, category) = (artifact.id, artifact.category);
+    if category != ArtifactCategory::SystemTarball {
+        return Err(failure(format!("Error: {option}: artifact {id} is not a debian:system-tarball but a {category}")));
+    }
+    check_named(artifact, option, wanted.workspace)?;
+    let unclear = || failure(format!("Error: {option}: the data of artifact {id} lack a codename or an architecture"));
+    let tarball = tarball(artifact).ok_or_else(unclear)?;
+    if tarball.architecture != wanted.architecture {
+        let (its, asked) = (&tarball.architecture, wanted.architecture);
+        return Err(failure(format!(
+            "Error: {option}: artifact {id} is for {its}, the checks are for {asked}: give --architecture {its} or another \
+             artifact"
+        )));
+    }
+    Ok(tarball)
 }
 
 fn tarball(artifact: &Artifact) -> Option<Tarball> {
@@ -83,13 +121,14 @@ fn tarball(artifact: &Artifact) -> Option<Tarball> {
     }
     Some(Tarball {
         id: artifact.id,
+        vendor: text("vendor"),
         codename: text("codename")?,
         architecture: text("architecture")?,
         variant: text("variant"),
     })
 }
 
-/// `listed`: newest first. A buildd one is preferred to build in, another one to install in.
+/// `listed`: newest first. A buildd one is preferred to build in, a small one with apt of the same vendor for piuparts.
 fn choose(listed: &[Tarball], named: &BTreeMap<i64, Tarball>, wanted: &Wanted<'_>) -> anyhow::Result<Environments> {
     let given = |id: Option<i64>| id.and_then(|id| named.get(&id));
     let usable: Vec<&Tarball> = listed.iter().filter(|one| one.architecture == wanted.architecture).collect();
@@ -104,16 +143,18 @@ fn choose(listed: &[Tarball], named: &BTreeMap<i64, Tarball>, wanted: &Wanted<'_
         .ok_or_else(|| missing("buildd", suite.unwrap_or("trixie"), "--environment"))?;
 
     let suite = suite.unwrap_or(&environment.codename);
+    // Of equals the first is taken: the newest.
+    let foreign = |one: &Tarball| one.vendor != environment.vendor;
+    let of_suite = usable.iter().copied().filter(|one| one.codename == suite);
     let base_tgz = given(wanted.base_tgz)
-        .or_else(|| newest(&|one| one.codename == suite && !one.is_buildd()))
-        .or_else(|| newest(&|one| one.codename == suite))
+        .or_else(|| of_suite.min_by_key(|one| (foreign(one), one.burden())))
         .or_else(|| Some(environment).filter(|one| one.codename == suite))
         .ok_or_else(|| missing("minbase", suite, "--base-tgz"))?;
 
     let has_piuparts = |one: &Tarball| !OLD_PIUPARTS.contains(&one.codename.as_str());
+    let with_piuparts = usable.iter().copied().filter(|one| has_piuparts(one));
     let piuparts_environment = given(wanted.piuparts_environment)
-        .or_else(|| newest(&|one| one.codename == suite && has_piuparts(one)))
-        .or_else(|| newest(&has_piuparts))
+        .or_else(|| with_piuparts.min_by_key(|one| (foreign(one), one.codename != suite, one.burden())))
         .or_else(|| Some(environment).filter(|one| has_piuparts(one)))
         .ok_or_else(|| missing("minbase", "trixie", "--piuparts-environment"))?;
 
@@ -127,6 +168,18 @@ fn choose(listed: &[Tarball], named: &BTreeMap<i64, Tarball>, wanted: &Wanted<'_
 impl Tarball {
     fn is_buildd(&self) -> bool {
         self.variant.as_deref() == Some("buildd")
+    }
+
+    /// How little it suits as a plain system in which packages are installed; 0 is best (mmdebstrap(1), VARIANTS).
+    fn burden(&self) -> u8 {
+        match self.variant.as_deref() {
+            // The required packages and apt; without a variant debootstrap's usual system.
+            None | Some("" | "-" | "minbase" | "apt" | "required") => 0,
+            Some("important" | "debootstrap" | "standard") => 1,
+            Some("buildd") => 2,
+            // These may lack apt.
+            Some(_) => 3,
+        }
     }
 }
 
@@ -143,15 +196,15 @@ fn how_to_make(wanted: &Wanted<'_>, variant: &str, suite: &str, option: &str) ->
         _ if wanted.suite.is_none() && option == "--environment" => "No environment".to_owned(),
         _ => format!("No environment of {suite}"),
     };
-    let workspace = wanted.workspace.map(|name| format!(" --workspace {name}")).unwrap_or_default();
+    let workspace = wanted.workspace;
     format!(
-        "Error: {what} for {architecture} is in the workspace. Make one:\n\n\
-        usine work-request create mmdebstrap{workspace} <<END\n\
+        "Error: {what} for {architecture} is in the workspace {workspace}. Make one:\n\n\
+        usine work-request create mmdebstrap --workspace {workspace} <<END\n\
         bootstrap_options: {{architecture: {architecture}, variant: {variant}}}\n\
         bootstrap_repositories:\n\
         - {{mirror: \"https://deb.debian.org/debian\", suite: {suite}, components: [main]}}\n\
         END\n\n\
-        and wait for its end, or name a debian:system-tarball with {option} ID."
+        and wait for its end, or name a debian:system-tarball with {option} ID; --workspace NAME looks in another workspace."
     )
 }
 
@@ -165,12 +218,12 @@ mod tests {
         environment: None,
         piuparts_environment: None,
         base_tgz: None,
-        workspace: None,
+        workspace: "System",
     };
 
     fn tarball(id: i64, codename: &str, architecture: &str, variant: &str) -> Tarball {
         let (codename, architecture) = (codename.to_owned(), architecture.to_owned());
-        Tarball { id, codename, architecture, variant: Some(variant.to_owned()) }
+        Tarball { id, vendor: Some("debian".to_owned()), codename, architecture, variant: Some(variant.to_owned()) }
     }
 
     fn chosen(listed: &[Tarball], wanted: Wanted<'_>) -> Result<[i64; 3], String> {
@@ -197,6 +250,64 @@ mod tests {
     }
 
     #[test]
+    fn piuparts_gets_a_plain_system_of_the_same_vendor() {
+        let foreign = Tarball { vendor: Some("other".to_owned()), ..tarball(9, "trixie", "amd64", "minbase") };
+        let listed = [
+            foreign,
+            tarball(8, "trixie", "amd64", "essential"),
+            tarball(7, "trixie", "amd64", "custom"),
+            tarball(6, "trixie", "amd64", "buildd"),
+            tarball(5, "trixie", "amd64", "standard"),
+            tarball(4, "trixie", "amd64", "apt"),
+            tarball(3, "trixie", "amd64", "minbase"),
+        ];
+        assert_eq!(chosen(&listed, WANTED), Ok([6, 4, 4]));
+        assert_eq!(chosen(&listed[..5], WANTED), Ok([6, 5, 5]));
+        assert_eq!(chosen(&listed[..4], WANTED), Ok([6, 6, 6]), "the others may lack apt");
+        let plain = Tarball { variant: None, ..tarball(2, "trixie", "amd64", "") };
+        assert_eq!(chosen(&[&listed[1..4], &[plain]].concat(), WANTED), Ok([6, 2, 2]));
+        // One of another vendor is better than none.
+        let environment = tarball(1, "bookworm", "amd64", "buildd");
+        assert_eq!(chosen(&[listed[0].clone(), environment.clone()], WANTED), Ok([1, 9, 1]));
+        let own = tarball(10, "forky", "amd64", "custom");
+        assert_eq!(chosen(&[listed[0].clone(), environment, own], WANTED), Ok([1, 10, 1]));
+    }
+
+    #[test]
+    fn what_is_named_must_be_usable() {
+        let artifact = |category: &str, architecture: &str| -> Artifact {
+            serde_json::from_value(serde_json::json!({
+                "id": 4, "workspace": "System", "category": category, "created_at": "2026-11-23T20:38:39Z",
+                "data": {"codename": "trixie", "architecture": architecture, "vendor": "debian"},
+                "download_tar_gz_url": "", "files_to_upload": [], "files": {},
+            }))
+            .unwrap()
+        };
+        let named = |artifact: &Artifact| {
+            let named = named_tarball(artifact, "--base-tgz", &WANTED);
+            named.map(|tarball| tarball.id).map_err(|error| error.to_string())
+        };
+        let good = artifact("debian:system-tarball", "amd64");
+        assert_eq!(named(&good), Ok(4));
+        let incomplete = Artifact { files_to_upload: vec!["system.tar.xz".to_owned()], ..good.clone() };
+        let elsewhere = Artifact { workspace: "qa".to_owned(), ..good.clone() };
+        let unclear = Artifact { data: serde_json::json!({}), ..good };
+        for (wrong, words) in [
+            (artifact("debian:system-image", "amd64"), "is not a debian:system-tarball but a debian:system-image"),
+            (
+                artifact("debian:system-tarball", "arm64"),
+                "is for arm64, the checks are for amd64: give --architecture arm64",
+            ),
+            (incomplete, "is not complete: system.tar.xz was not uploaded"),
+            (elsewhere, "is in the workspace qa, the checks run in System: give --workspace qa"),
+            (unclear, "lack a codename or an architecture"),
+        ] {
+            let error = named(&wrong).unwrap_err();
+            assert!(error.starts_with("Error: --base-tgz: ") && error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_named_is_taken_as_it_is() {
         let named = BTreeMap::from([(1, tarball(1, "bullseye", "i386", "-")), (2, tarball(2, "forky", "amd64", "-"))]);
         let wanted = Wanted { environment: Some(1), piuparts_environment: Some(2), ..WANTED };
@@ -206,13 +317,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_can_be_made() {
-        let none = chosen(&[], Wanted { workspace: Some("qa"), ..WANTED }).unwrap_err();
-        assert!(none.starts_with("Error: No environment for amd64 is in the workspace. Make one:\n\n"), "{none}");
+        let none = chosen(&[], Wanted { workspace: "qa", ..WANTED }).unwrap_err();
+        assert!(none.starts_with("Error: No environment for amd64 is in the workspace qa. Make one:\n\n"), "{none}");
         assert!(none.contains("create mmdebstrap --workspace qa <<END\n"), "{none}");
         let bookworm = [tarball(7, "bookworm", "amd64", "buildd")];
         let old = chosen(&bookworm, WANTED).unwrap_err();
         assert!(old.contains("piuparts needs an environment of trixie or newer"), "{old}");
-        assert!(old.contains("variant: minbase") && old.ends_with("--piuparts-environment ID."), "{old}");
+        assert!(old.contains("variant: minbase") && old.contains("with --piuparts-environment ID;"), "{old}");
         let trixie = chosen(&bookworm, Wanted { suite: Some("trixie"), ..WANTED }).unwrap_err();
         assert!(trixie.starts_with("Error: No environment of trixie for amd64"), "{trixie}");
 

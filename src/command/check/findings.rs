@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use serde_json::Value;
-use usine_client::{Client, FileFacts};
+use usine_client::{Client, Error, FileFacts};
 use usine_model::artifact::{ArtifactCategory, Autopkgtest, AutopkgtestStatus};
 use usine_model::work_request::Results;
 use usine_protocol::artifact::Artifact;
 
 use super::Check;
 use super::plan::Built;
+use crate::patience::patiently;
 
 /// Larger reports are not read, in bytes.
 const MAX_TEXT: u64 = 64 * 1024 * 1024;
@@ -36,7 +37,7 @@ pub async fn text(client: &Client, report: &Artifact, name: &str) -> anyhow::Res
     let directory = tempfile::tempdir().context("Cannot make a temporary directory")?;
     let path = directory.path().join("report");
     let facts = FileFacts { size: file.size, sha256: file.checksums.sha256.to_lowercase() };
-    client.download_file(&file.url, &path, &facts, &|_, _| ()).await?;
+    patiently(Error::is_transient, async || client.download_file(&file.url, &path, &facts, &|_, _| ()).await).await?;
     let bytes = std::fs::read(&path).with_context(|| format!("Cannot read {}", path.display()))?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -27,12 +27,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What the end of a work request says.
-    pub fn of(status: Statuses, result: Results) -> Self {
+    /// What the end of a work request says. Only one that came to its end says something of the package: it has left a
+    /// report, and no error. A worker calls it a failure, too, when a stage breaks off or a limit is passed.
+    pub fn of(status: Statuses, result: Results, came_to_its_end: bool) -> Self {
         match (status, result) {
             (Statuses::Completed, Results::Success) => Self::Passed,
             (Statuses::Completed, Results::Skipped) => Self::Skipped,
-            (Statuses::Completed, Results::Failure) => Self::Failed,
+            (Statuses::Completed, Results::Failure) if came_to_its_end => Self::Failed,
             _ => Self::Broken,
         }
     }
@@ -58,16 +59,18 @@ impl Row {
         Self { check, verdict: Verdict::Skipped, found, work_request: None, reports: Vec::new() }
     }
 
-    /// Of a check that the server does not take.
-    pub fn refused(check: Check, found: String) -> Self {
-        Self { check, verdict: Verdict::Broken, found, work_request: None, reports: Vec::new() }
+    /// Of a check that the server does not take, or whose end or report could not be read.
+    pub fn broken(check: Check, found: String, work_request: Option<WorkRequest>) -> Self {
+        Self { check, verdict: Verdict::Broken, found, work_request, reports: Vec::new() }
     }
 
     fn code(&self) -> Code {
-        match (&self.work_request, self.verdict) {
-            (Some(ended), _) => Code::of_work_request(ended.status, ended.result),
-            (None, Verdict::Skipped) => Code::Success,
-            (None, _) => Code::EndedError,
+        let ended = self.work_request.as_ref().map(|ended| Code::of_work_request(ended.status, ended.result));
+        match (self.verdict, ended) {
+            (Verdict::Passed | Verdict::Skipped, _) => Code::Success,
+            (Verdict::Failed, _) => Code::EndedFailure,
+            (Verdict::Broken, Some(code @ (Code::EndedTemporaryFailure | Code::EndedAborted))) => code,
+            (Verdict::Broken, _) => Code::EndedError,
         }
     }
 
@@ -75,8 +78,9 @@ impl Row {
     fn result(&self) -> String {
         match &self.work_request {
             Some(ended) if ended.result != Results::None => ended.result.to_string(),
-            Some(ended) => ended.status.to_string(),
-            None => String::new(),
+            Some(ended) if ended.status.is_terminal() => ended.status.to_string(),
+            // Lost on the way: how it stood at last says nothing.
+            _ => String::new(),
         }
     }
 }
@@ -197,7 +201,7 @@ mod tests {
         .unwrap();
         Row {
             check,
-            verdict: Verdict::of(ended.status, ended.result),
+            verdict: Verdict::of(ended.status, ended.result, true),
             found: "2 PASS".to_owned(),
             work_request: Some(ended),
             reports: vec![report],
@@ -228,7 +232,23 @@ mod tests {
         assert_eq!(code(vec![passed(), broken()]), Code::EndedTemporaryFailure);
         assert_eq!(code(vec![passed(), row(Check::Blhc, "aborted", "")]), Code::EndedAborted);
         assert_eq!(code(vec![passed(), broken(), row(Check::Lintian, "completed", "failure")]), Code::EndedFailure);
-        assert_eq!(code(vec![passed(), Row::refused(Check::Blhc, String::new())]), Code::EndedError);
+        assert_eq!(code(vec![passed(), Row::broken(Check::Blhc, String::new(), None)]), Code::EndedError);
+    }
+
+    #[test]
+    fn a_failure_without_a_report_is_no_fault() {
+        let of = |result, came_to_its_end| Verdict::of(Statuses::Completed, result, came_to_its_end);
+        assert_eq!((of(Results::Failure, true), of(Results::Failure, false)), (Verdict::Failed, Verdict::Broken));
+        assert_eq!((of(Results::Success, false), of(Results::Skipped, false)), (Verdict::Passed, Verdict::Skipped));
+        assert_eq!(of(Results::Error, true), Verdict::Broken);
+        // Whatever the result says, a broken row is none of the package's faults.
+        for result in ["failure", "success", "error"] {
+            let ended = row(Check::Lintian, "completed", result).work_request;
+            let broken = Row::broken(Check::Lintian, String::new(), ended);
+            assert_eq!(report(vec![broken]).code(), Code::EndedError, "{result}");
+        }
+        let pending = Row::broken(Check::Lintian, String::new(), row(Check::Lintian, "pending", "").work_request);
+        assert_eq!((pending.code(), pending.result().as_str()), (Code::EndedError, ""));
     }
 
     #[test]
