@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, NotSet, Set,
+    ActiveModelTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, NotSet, Set,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
@@ -15,11 +15,36 @@ use crate::entity::event;
 use crate::error::{Error, Result};
 use crate::migration::Migrator;
 
+/// Key of PostgreSQL's advisory lock on migrations: "usine" in ASCII. It belongs to one database.
+const MIGRATION_LOCK: i64 = 0x75_7369_6e65;
+
 /// How often one change is tried before the caller hears of it.
 const MAX_TRIES: u32 = 8;
 
 /// Events that a slow listener may be behind before it must read the database again.
 const EVENT_BACKLOG: usize = 4096;
+
+/// Runs a block in one write transaction, again (bounded, with a growing jittered pause) when the database was busy.
+/// The block may run several times: it reads what it needs inside and has no effect outside the database.
+macro_rules! transact {
+    ($database:expr, $transaction:ident => $block:block) => {{
+        let mut tries = 0;
+        loop {
+            let $transaction = match $database.begin_write().await {
+                Ok(transaction) => transaction,
+                Err(error) => match $database.may_try_again(error, &mut tries).await {
+                    Some(error) => break Err(error),
+                    None => continue,
+                },
+            };
+            let outcome: $crate::Result<_> = async { $block }.await;
+            if let Some(settled) = $database.settle($transaction, outcome, &mut tries).await {
+                break settled;
+            }
+        }
+    }};
+}
+pub(crate) use transact;
 
 /// A database: SQLite or PostgreSQL, by its URL.
 ///
@@ -75,14 +100,23 @@ impl Database {
         Ok(Self { inner: Arc::new(Inner { writer, reader, events, retries: AtomicU64::new(0) }) })
     }
 
-    /// Brings the schema up to date.
+    /// Brings the schema up to date, in one transaction: whatever interrupts it, nothing is half done. Of several that
+    /// start at once, one does it; the others wait for it and find nothing to do.
     pub async fn migrate(&self) -> Result<()> {
-        Ok(Migrator::up(&self.inner.writer, None).await?)
+        transact!(self, tx => {
+            // SQLite's transaction is the only one that writes; PostgreSQL needs to be told.
+            if self.backend() == DbBackend::Postgres {
+                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+                tx.connection().execute_unprepared(&lock).await?;
+            }
+            Ok(Migrator::up(tx.connection(), None).await?)
+        })
     }
 
     /// Names of migrations that this database still lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>> {
-        let pending = Migrator::get_pending_migrations(&self.inner.writer).await?;
+        // Looks only: another process may be about to make the table of migrations.
+        let pending = Migrator::get_pending_migrations_read_only(&self.inner.writer).await?;
         Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
     }
 
@@ -209,25 +243,3 @@ impl WriteTransaction {
         Ok(())
     }
 }
-
-/// Runs a block in one write transaction, again (bounded, with a growing jittered pause) when the database was busy.
-/// The block may run several times: it reads what it needs inside and has no effect outside the database.
-macro_rules! transact {
-    ($database:expr, $transaction:ident => $block:block) => {{
-        let mut tries = 0;
-        loop {
-            let $transaction = match $database.begin_write().await {
-                Ok(transaction) => transaction,
-                Err(error) => match $database.may_try_again(error, &mut tries).await {
-                    Some(error) => break Err(error),
-                    None => continue,
-                },
-            };
-            let outcome: $crate::Result<_> = async { $block }.await;
-            if let Some(settled) = $database.settle($transaction, outcome, &mut tries).await {
-                break settled;
-            }
-        }
-    }};
-}
-pub(crate) use transact;

@@ -4,12 +4,62 @@ mod farm;
 mod support;
 
 use farm::{Farm, stories};
+use futures::future::join_all;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 use support::{TestDatabase, databases};
 use usine_db::entity::{file_store, scope, user, work_request, workspace};
 use usine_db::{Database, UserManager, WorkspaceManager, invariants};
 
+/// The second migration, and what takes it back: then a database is as the first one has left it.
+const LIMITS: &str = "m20261124_000002_limits";
+const BACK_TO_INITIAL: [&str; 5] = [
+    "DROP INDEX work_request_delayed",
+    "ALTER TABLE work_request DROP COLUMN delayed_until",
+    "ALTER TABLE work_request DROP COLUMN limit_disk",
+    "ALTER TABLE work_request DROP COLUMN limit_memory",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261124_000002_limits'",
+];
+
+async fn back_to_initial(db: &Database) {
+    for sql in BACK_TO_INITIAL {
+        db.reader().execute_unprepared(sql).await.unwrap();
+    }
+    assert_eq!(db.pending_migrations().await.unwrap(), [LIMITS]);
+}
+
 stories! {
+    async fn an_older_database_keeps_its_rows(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let (row, _) = farm.running(&worker).await;
+        let waiting = farm.pending().await;
+        let events = farm.all_events().await;
+        back_to_initial(db).await;
+        db.migrate().await.unwrap();
+        assert!(db.pending_migrations().await.unwrap().is_empty());
+        assert_eq!((farm.reload(&row).await, farm.reload(&waiting).await), (row, waiting));
+        assert_eq!(farm.reload_worker(&worker).await, worker);
+        assert_eq!(farm.all_events().await, events);
+    }
+
+    async fn a_migration_that_fails_leaves_nothing_half_done(db: &Database) {
+        let farm = Farm::new(db);
+        let row = farm.pending().await;
+        back_to_initial(db).await;
+        let run = async |sql: &str| db.reader().execute_unprepared(sql).await;
+        // In the way of the third of four statements.
+        run("ALTER TABLE work_request ADD COLUMN delayed_until TEXT").await.unwrap();
+        for _ in 0..2 {
+            let error = db.migrate().await.unwrap_err().to_string();
+            assert!(error.contains("delayed_until"), "the first two pass again and again: {error}");
+            assert_eq!(db.pending_migrations().await.unwrap(), [LIMITS]);
+            run("SELECT limit_memory FROM work_request").await.unwrap_err();
+        }
+        run("ALTER TABLE work_request DROP COLUMN delayed_until").await.unwrap();
+        db.migrate().await.unwrap();
+        assert_eq!(farm.reload(&row).await, row);
+    }
+
     async fn migrating_again_changes_nothing(db: &Database) {
         let farm = Farm::new(db);
         let row = farm.pending().await;
@@ -53,6 +103,36 @@ async fn a_second_server_finds_the_schema() {
         second.migrate().await.unwrap();
         assert_eq!(second.backend(), database.backend());
         second.close().await;
+        database.remove().await;
+    }
+}
+
+/// Servers and `usine admin migrate` that start at once, on an empty database and on an older one: one does the work, and
+/// all of them go on.
+#[tokio::test]
+async fn one_of_many_migrates() {
+    for database in [TestDatabase::bare_sqlite().await, TestDatabase::bare_postgres().await] {
+        let mut processes = Vec::new();
+        for _ in 0..6 {
+            processes.push(Database::connect(database.url()).await.unwrap());
+        }
+        for old in [false, true] {
+            if old {
+                back_to_initial(&database).await;
+            }
+            let starts = processes.iter().map(async |process| {
+                process.pending_migrations().await?;
+                process.migrate().await?;
+                process.pending_migrations().await
+            });
+            for pending in join_all(starts).await {
+                assert_eq!(pending.unwrap(), [""; 0], "{:?}, old: {old}", database.backend());
+            }
+            assert_eq!(user::Entity::find().count(database.reader()).await.unwrap(), 1);
+        }
+        for process in processes {
+            process.close().await;
+        }
         database.remove().await;
     }
 }

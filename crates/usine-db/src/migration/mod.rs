@@ -1,5 +1,5 @@
 //! The schema and its changes, forward only. Each migration is a text of SQL that both engines understand, but for the
-//! few words in braces.
+//! few words in braces. All that a database lacks are done in one transaction, see [`crate::Database::migrate`].
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::prelude::*;

@@ -32,22 +32,36 @@ enum Kind {
 impl TestDatabase {
     /// In a directory of its own.
     pub async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("usine.sqlite").display());
-        Self::open(url, Kind::Sqlite(directory)).await
+        Self::bare_sqlite().await.migrated().await
     }
 
     /// In the cluster that all tests share: the one that `USINE_TEST_POSTGRES_URL` names (a database in which databases
     /// can be made), or else one that this process starts.
     pub async fn postgres() -> Self {
+        Self::bare_postgres().await.migrated().await
+    }
+
+    /// As [`TestDatabase::sqlite`], without any table.
+    pub async fn bare_sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("usine.sqlite").display());
+        Self::open(url, Kind::Sqlite(directory)).await
+    }
+
+    /// As [`TestDatabase::postgres`], without any table.
+    pub async fn bare_postgres() -> Self {
         let (name, url) = postgres::create_database().await;
         Self::open(url, Kind::Postgres(name)).await
     }
 
     async fn open(url: String, kind: Kind) -> Self {
         let database = Database::connect(&url).await.unwrap();
-        database.migrate().await.unwrap();
         Self { database, url, kind }
+    }
+
+    async fn migrated(self) -> Self {
+        self.database.migrate().await.unwrap();
+        self
     }
 
     /// Where it is, for a second connection or another process.
