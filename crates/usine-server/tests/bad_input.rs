@@ -166,10 +166,14 @@ stories! {
             ("deadlines", json!({"total": "x"})),
             ("deadlines", json!({"total": -1})),
             ("deadlines", json!({"perhaps": 1})),
+            ("deadlines", json!([])),
+            ("deadlines", json!([60, 60])),
             ("limits", json!("2G")),
             ("limits", json!({"memory": "2G"})),
             ("limits", json!({"disk": -1})),
             ("limits", json!({"cpu": 1})),
+            ("limits", json!([4096])),
+            ("limits", json!([4096, 4096])),
         ] {
             let body = json!({"task_name": "noop", key: limits});
             let title = app.post("/api/usine/1.0/work-request/", &body).key(&user).refused(400).await;

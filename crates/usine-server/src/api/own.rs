@@ -47,12 +47,14 @@ async fn create(
     submit(&state, &requester, body, deadlines, limits).await
 }
 
-/// Takes a key out of a submission; what is missing has its default.
+/// Takes an object out of a submission; what is missing has its default.
 fn take<T: Default + DeserializeOwned>(body: &mut Value, key: &str) -> ApiResult<T> {
+    let refuse = |message: String| ApiError::bad_request("Cannot deserialize work request").field(key, message);
     match body.as_object_mut().and_then(|body| body.remove(key)) {
         None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => serde_json::from_value(value)
-            .map_err(|error| ApiError::bad_request("Cannot deserialize work request").field(key, error.to_string())),
+        // Serde would take a list of the fields' values as well.
+        Some(value) if !value.is_object() => Err(refuse("Invalid data. Expected a dictionary.".to_owned())),
+        Some(value) => serde_json::from_value(value).map_err(|error| refuse(error.to_string())),
     }
 }
 
