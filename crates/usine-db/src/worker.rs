@@ -306,6 +306,11 @@ impl Worker {
         })
     }
 
+    /// Whether the same is said of the worker as in an older copy of its row.
+    pub fn has_metadata_of(&self, older: &Worker) -> bool {
+        self.static_metadata == older.static_metadata && self.dynamic_metadata == older.dynamic_metadata
+    }
+
     /// Whether the worker has said lately what it can do. The one in the server need not.
     pub fn has_fresh_metadata(&self, now: DateTime<Utc>) -> bool {
         *self.worker_type == WorkerType::Celery

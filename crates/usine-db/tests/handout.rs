@@ -4,6 +4,7 @@ mod farm;
 mod support;
 
 use farm::{Farm, at, heard, kinds, stories, tags};
+use futures::future::join_all;
 use sea_orm::EntityTrait;
 use serde_json::json;
 use usine_db::entity::token;
@@ -514,6 +515,68 @@ stories! {
         assert_eq!(unwanted.delayed_until, None);
         assert!(!manager.end_rest(unwanted.id, at(900_000)).await.unwrap());
         assert_eq!(*farm.reload(unwanted).await.status, Statuses::Aborted);
+    }
+
+    /// A person need not wait: a retry of the one that failed, or of the one that rests for it, ends the rest.
+    async fn a_person_ends_a_rest(db: &Database) {
+        let farm = Farm::new(db);
+        let alice = farm.user("alice").await;
+        let worker = farm.worker("w.example.org").await;
+        let manager = farm.work_requests();
+        for of_heir in [false, true] {
+            let (row, key) = farm.running(&worker).await;
+            farm.report(row.id, &key, Results::TemporaryFailure).await;
+            let old = farm.reload(&row).await;
+            let heir = manager.get(old.superseded_by(db).await.unwrap().unwrap()).await.unwrap();
+            let asked = if of_heir { &heir } else { &old };
+            asked.check_retry(db).await.unwrap();
+            let mut events = db.events();
+            let ready = asked.retry(db, Some(alice.id), farm.now()).await.unwrap();
+            assert_eq!((ready.id, *ready.status, ready.delayed_until), (heir.id, Statuses::Pending, None));
+            assert_eq!(ready.retry_count(), 0, "a person begins anew");
+            assert_eq!(kinds(&heard(&mut events)), [Pending, Retried]);
+            assert_eq!(farm.history(&heir).await, [Created, Blocked, Pending]);
+            let last = manager.history(old.id).await.unwrap().pop().unwrap();
+            assert_eq!((*last.kind, last.user_id, last.detail),
+                (Retried, Some(alice.id), Some(json!({"superseded_by": heir.id}))));
+
+            assert!(!manager.end_rest(heir.id, at(9_000_000)).await.unwrap(), "it has ended");
+            for (row, says) in [
+                (&old, "Cannot retry old superseded tasks"),
+                (&ready, "Only unsuccessful tasks can be retried"),
+                (&heir, "Only unsuccessful tasks can be retried"),
+            ] {
+                let refused = row.retry(db, None, farm.now()).await.unwrap_err();
+                assert_eq!(refused.to_string(), says, "{row}");
+            }
+            assert_eq!(old.check_retry(db).await.unwrap_err().to_string(), "Cannot retry old superseded tasks");
+            let mut ready = ready;
+            farm.assign(&mut ready, &worker).await;
+            let key = farm.fetch(&worker, &ready).await;
+            assert_eq!(farm.report(ready.id, &key, Results::Success).await, ReportOutcome::Accepted);
+        }
+    }
+
+    /// Of many retries, of either, and the upkeep of many servers, one ends the rest.
+    async fn many_retries_end_a_rest_once(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let (row, key) = farm.running(&worker).await;
+        farm.report(row.id, &key, Results::TemporaryFailure).await;
+        let manager = farm.work_requests();
+        let old = farm.reload(&row).await;
+        let heir = manager.get(old.superseded_by(db).await.unwrap().unwrap()).await.unwrap();
+        let (old, heir) = (&old, &heir);
+        let now = at(900_000);
+        let ends = join_all((0..9).map(async |n| match n % 3 {
+            0 => old.retry(db, None, now).await.is_ok(),
+            1 => heir.retry(db, None, now).await.is_ok(),
+            _ => manager.end_rest(heir.id, now).await.unwrap(),
+        }));
+        assert_eq!(ends.await.into_iter().filter(|ended| *ended).count(), 1);
+        assert_eq!(farm.history(heir).await, [Created, Blocked, Pending]);
+        assert_eq!(*farm.reload(heir).await.status, Statuses::Pending);
+        assert_eq!(heir.superseded_by(db).await.unwrap(), None, "none is doubled");
     }
 
     /// Nothing that is rolled back is published: the events of the steps before the failing one neither.

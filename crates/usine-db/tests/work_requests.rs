@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
-use farm::{Farm, at, heard, ids, kinds, stories, tags};
+use farm::{Farm, at, heard, ids, kinds, object, stories, tags};
 use sea_orm::{ConnectionTrait, DbBackend};
 use serde_json::json;
 use tracing::field::{Field, Visit};
@@ -284,6 +284,24 @@ stories! {
             assert_eq!(farm.reload(row).await, *row);
         }
         assert_eq!(kinds(&heard(&mut events)), [Created], "of the blocked one only");
+    }
+
+    /// A scheduler that has looked at a worker's old metadata assigns nothing by them; that they were said again is no
+    /// change.
+    async fn a_worker_whose_metadata_changed_is_not_assigned(db: &Database) {
+        let farm = Farm::new(db);
+        let chosen = farm.worker("w.example.org").await;
+        let mut row = farm.pending().await;
+        let mut current = farm.reload_worker(&chosen).await;
+        current.set_static_metadata(db, object(json!({"tasks_denylist": ["noop"]})), farm.now()).await.unwrap();
+        assert!(!row.assign_worker(db, &chosen, None, farm.now()).await.unwrap());
+        let chosen = farm.reload_worker(&chosen).await;
+        current.set_dynamic_metadata(db, object(json!({"provided_tags": ["a"]})), farm.now()).await.unwrap();
+        assert!(!row.assign_worker(db, &chosen, None, farm.now()).await.unwrap());
+        assert_eq!(farm.reload(&row).await, row);
+        let chosen = farm.reload_worker(&chosen).await;
+        current.set_dynamic_metadata(db, object(json!({"provided_tags": ["a"]})), farm.now()).await.unwrap();
+        assert!(row.assign_worker(db, &chosen, None, farm.now()).await.unwrap());
     }
 
     /// Row 31: running needs a worker.

@@ -244,6 +244,28 @@ stories! {
         app.end().await;
     }
 
+    /// Who does not want to wait for the end of a rest retries either of the two.
+    async fn a_retry_ends_a_rest(app: App) {
+        let alice = app.user("alice").await;
+        let mut worker = app.worker("w", &[]).await;
+        let id = app.noop(&alice).await.id;
+        let fetched = worker.take().await;
+        worker.report(&fetched, Results::TemporaryFailure).await.unwrap();
+        let first = alice.work_request_details(id).await.unwrap().superseded_by.unwrap();
+        assert_eq!(alice.retry_work_request(id).await.unwrap().id, first, "the one that failed");
+        let fetched = worker.take().await;
+        assert_eq!((fetched.id, &fetched.workflow_data), (first, &json!({})));
+        let refused = alice.retry_work_request(id).await.unwrap_err();
+        assert!(refused.to_string().contains("Cannot retry old superseded tasks"), "{refused}");
+
+        worker.report(&fetched, Results::TemporaryFailure).await.unwrap();
+        let second = alice.work_request_details(first).await.unwrap().superseded_by.unwrap();
+        assert_eq!(alice.retry_work_request(second).await.unwrap().id, second, "the one that rests");
+        assert_eq!(worker.take().await.id, second);
+        assert_eq!(alice.work_requests(&WorkRequestFilter::default(), 10).await.unwrap().len(), 3, "none is doubled");
+        app.end().await;
+    }
+
     /// A disabled worker is told, loses its work, and gets none.
     async fn a_disabled_worker_loses_its_work(app: App) {
         let alice = app.user("alice").await;

@@ -90,6 +90,11 @@ impl WorkRequest {
         self.state(false).is_unsuccessful()
     }
 
+    /// Whether it waits for some time to pass after a temporary failure.
+    pub fn rests(&self) -> bool {
+        *self.status == Statuses::Blocked && self.delayed_until.is_some()
+    }
+
     /// How often it was retried automatically: workers were lost, or it failed temporarily.
     pub fn retry_count(&self) -> i64 {
         self.workflow_data.get("retry_count").and_then(Value::as_i64).unwrap_or(0)
@@ -122,7 +127,8 @@ impl WorkRequest {
 
     /// Assigns a worker and saves; the status stays pending. The worker hears of it after the commit.
     ///
-    /// `false` if it is not pending or has a worker already, or the worker has no room left.
+    /// `false` if it is not pending or has a worker already, or the worker has no room left, or has other metadata by now
+    /// than the `worker` that was chosen for it.
     pub async fn assign_worker(
         &mut self,
         database: &Database,
@@ -135,6 +141,9 @@ impl WorkRequest {
             load(&tx, self.id).await?;
             let held = worker::Entity::find_by_id(worker.id).lock_exclusive().one(tx.connection()).await?;
             let held = held.ok_or_else(|| Error::does_not_exist("Worker", worker.id))?;
+            if !held.has_metadata_of(worker) {
+                return Ok(None);
+            }
             let occupied = held.assigned_work_requests().filter(occupying()).all(tx.connection()).await?.len();
             if occupied >= held.concurrency.unsigned_abs() as usize {
                 return Ok(None);
@@ -295,8 +304,11 @@ pub(crate) async fn load(tx: &WriteTransaction, id: i64) -> Result<WorkRequest> 
 }
 
 async fn superseded_by(connection: &impl sea_orm::ConnectionTrait, id: i64) -> Result<Option<i64>> {
-    let heir = work_request::Entity::find().filter(work_request::Column::SupersedesId.eq(id)).one(connection).await?;
-    Ok(heir.map(|heir| heir.id))
+    Ok(heir_of(connection, id).await?.map(|heir| heir.id))
+}
+
+async fn heir_of(connection: &impl sea_orm::ConnectionTrait, id: i64) -> Result<Option<WorkRequest>> {
+    Ok(work_request::Entity::find().filter(work_request::Column::SupersedesId.eq(id)).one(connection).await?)
 }
 
 /// Writes a change of a row if its status still is `from`.

@@ -3,6 +3,7 @@
 //! After a temporary failure the new one first rests: it is blocked, with the time at which it becomes pending.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use sea_orm::Set;
 use serde_json::json;
 use usine_model::event::EventKind;
 use usine_model::output_data::OutputData;
@@ -10,10 +11,11 @@ use usine_model::policy::{MAX_AUTOMATIC_RETRIES, after_temporary_failure};
 use usine_model::tags::Tags;
 use usine_model::work_request::Statuses;
 
-use super::create::{Heritage, NewWorkRequest, SchedulerTags, insert, mark_pending};
-use super::{WorkRequest, WorkRequestManager, load, mark_aborted, superseded_by};
+use super::create::{Heritage, NewWorkRequest, SchedulerTags, insert, mark_pending, with_retry_count};
+use super::{WorkRequest, WorkRequestManager, change, heir_of, load, mark_aborted, superseded_by};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
+use crate::entity::work_request;
 use crate::{Database, Error, Result};
 
 /// Why a work request is replaced.
@@ -39,7 +41,17 @@ pub enum RetryError {
 }
 
 impl WorkRequest {
-    /// Puts a new, pending work request in the place of this one, which must have ended badly.
+    /// Whether a person may retry it now; [`WorkRequest::retry`] looks again.
+    pub async fn check_retry(&self, database: &Database) -> Result<(), RetryError> {
+        let heir = heir_of(database.reader(), self.id).await?;
+        if self.rests() || heir.as_ref().is_some_and(WorkRequest::rests) {
+            return Ok(());
+        }
+        self.state(heir.is_some()).check_retry(false).map_err(RetryError::NotAllowed)
+    }
+
+    /// Puts a new, pending work request in the place of this one, which must have ended badly. If such a one is there
+    /// already and rests, or is this one itself, then its rest ends now.
     pub async fn retry(
         &self,
         database: &Database,
@@ -49,6 +61,9 @@ impl WorkRequest {
         let heir = async {
             transact!(database, tx => {
                 let row = load(&tx, self.id).await?;
+                if let Some(resting) = resting(&tx, &row).await? {
+                    return Ok(Ok(wake(&tx, resting, user_id, now).await?));
+                }
                 match retry(&tx, row, RetryReason::Manual, false, user_id, now).await {
                     Err(RetryError::Database(error)) => Err(error),
                     settled => Ok(settled),
@@ -68,7 +83,7 @@ impl WorkRequestManager<'_> {
     pub async fn end_rest(&self, id: i64, now: DateTime<Utc>) -> Result<bool> {
         transact!(self.0, tx => {
             let row = load(&tx, id).await?;
-            if *row.status != Statuses::Blocked || row.delayed_until.is_none_or(|until| until > now) {
+            if !row.rests() || row.delayed_until.is_none_or(|until| until > now) {
                 return Ok(false);
             }
             let tags = tags_of(&row)?;
@@ -76,6 +91,37 @@ impl WorkRequestManager<'_> {
             Ok(true)
         })
     }
+}
+
+/// The one that a person's retry wakes: the row itself, or the one that supersedes it.
+async fn resting(tx: &WriteTransaction, row: &WorkRequest) -> Result<Option<WorkRequest>> {
+    if row.rests() {
+        return Ok(Some(row.clone()));
+    }
+    let Some(heir) = heir_of(tx.connection(), row.id).await? else { return Ok(None) };
+    // Once more, under its lock: its rest may just have ended.
+    let heir = load(tx, heir.id).await?;
+    Ok(heir.rests().then_some(heir))
+}
+
+/// Ends a rest because a person asks: the count of retries begins anew.
+async fn wake(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    user_id: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<WorkRequest> {
+    let anew =
+        work_request::ActiveModel { workflow_data: Set(with_retry_count(&row.workflow_data, 0)), ..Default::default() };
+    let row = change(tx, &row, Statuses::Pending, anew).await?;
+    let tags = tags_of(&row)?;
+    let row = mark_pending(tx, row, &tags, false, now).await?;
+    // Told where every other retry is: with the one that was replaced.
+    if let Some(old) = row.supersedes_id {
+        let event = NewEvent::of_work_request(EventKind::Retried, old, None, now).by(user_id);
+        tx.record(event.detail(json!({"superseded_by": row.id}))).await?;
+    }
+    Ok(row)
 }
 
 /// Puts another one in the place of one that has just failed temporarily, unless that happened too often or a rule forbids

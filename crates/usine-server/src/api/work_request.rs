@@ -283,8 +283,11 @@ async fn retry(
     let user = requester.user()?;
     let row = visible(&state, &requester, &id).await?;
     let refuse = |reason: &str| ApiError::bad_request("Cannot retry work request").detail(reason);
-    let superseded = row.superseded_by(&state.database).await?.is_some();
-    row.state(superseded).check_retry(false).map_err(refuse)?;
+    let not_retried = |error| match error {
+        RetryError::NotAllowed(reason) => refuse(reason),
+        RetryError::Database(error) => error.into(),
+    };
+    row.check_retry(&state.database).await.map_err(not_retried)?;
     if let Some(task) = usine_tasks::find(*row.task_type, &row.task_name) {
         let (workspace, _) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
         if let Err(RequirementError::Data(error)) = resolve(&state.database, task, &row.task_data, &workspace).await {
@@ -292,11 +295,8 @@ async fn retry(
             return Err(refuse("Task dependencies cannot be satisfied"));
         }
     }
-    match row.retry(&state.database, Some(user.id), state.now()).await {
-        Ok(heir) => Ok(Json(present(&state, vec![heir]).await?.remove(0))),
-        Err(RetryError::NotAllowed(reason)) => Err(refuse(reason)),
-        Err(RetryError::Database(error)) => Err(error.into()),
-    }
+    let heir = row.retry(&state.database, Some(user.id), state.now()).await.map_err(not_retried)?;
+    Ok(Json(present(&state, vec![heir]).await?.remove(0)))
 }
 
 /// Gives a work request up; its worker is told.

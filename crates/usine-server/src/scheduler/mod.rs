@@ -115,7 +115,9 @@ async fn assign_one(state: &AppState, worker: &Worker, profile: &Profile, sets: 
             tracing::info!(work_request = row.id, worker = worker.name, "assigned");
             return Ok(true);
         }
-        if worker.is_at_capacity(&state.database).await? {
+        // Other metadata are the next run's: their event has woken the scheduler.
+        let current = WorkerManager(&state.database).get(worker.id).await?;
+        if !current.has_metadata_of(worker) || current.is_at_capacity(&state.database).await? {
             return Ok(false);
         }
         // Somebody else took it, or it was aborted: the next one.
