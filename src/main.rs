@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let format = format_of(&matches);
+    // Two at least: a worker hashes a file while it answers the server.
+    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
     let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use usine_client::{Client, NextWork, Options};
 use usine_model::clock::Clock;
@@ -223,8 +224,13 @@ async fn one(worker: &Arc<Worker>, work_request: WorkRequest) -> bool {
     let stopped = worker.stop.abort.clone();
     let stopping = cancel.clone();
     let (token, scope) = (work_request.token.clone(), work_request.scope.clone());
+    // A task of its own: reading and hashing large files must not keep the connection waiting. It ends with this set.
+    let mut job = JoinSet::new();
+    let (ours, stop) = (Arc::clone(worker), cancel.clone());
+    job.spawn(async move { job::run(&ours, work_request, &stop).await });
     let run = async {
-        match job::run(worker, work_request, &cancel).await {
+        let ended = job.join_next().await.unwrap_or_else(|| Ok(Ok(None)));
+        match ended.unwrap_or_else(|error| Err(WorkerError::Report { id, message: error.to_string() })) {
             Ok(Some(entry)) => deliver_entry(worker, entry, false, cancel.clone()).await,
             Ok(None) => {}
             Err(error) => {

@@ -135,6 +135,12 @@ impl BootstrapRepository {
     fn check(&self, path: &str, error: &mut TaskDataError) {
         check_word(&format!("{path}.suite"), &self.suite, error);
         check_word(&format!("{path}.mirror"), &self.mirror, error);
+        if !is_archive(&self.mirror) {
+            error.add(
+                format!("{path}.mirror"),
+                "Value error, must be the URL of an archive, by http, https, ftp or file",
+            );
+        }
         if self.types.is_empty() {
             error.add(format!("{path}.types"), EMPTY_LIST);
         }
@@ -153,6 +159,15 @@ impl BootstrapRepository {
             error.add(format!("{path}.keyring.url"), message);
         }
     }
+}
+
+/// A mirror becomes a word of a command line, too: it must not be an option.
+fn is_archive(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| match url.scheme() {
+        "http" | "https" | "ftp" => url.has_host(),
+        "file" => text.starts_with("file:/") && url.path().len() > 1,
+        _ => false,
+    })
 }
 
 fn wrong_keyring_url(text: &str) -> Option<&'static str> {
@@ -176,10 +191,13 @@ fn wrong_keyring_url(text: &str) -> Option<&'static str> {
     }
 }
 
-/// These values become words of a control file: a blank or line break in one would make it two fields.
+/// These values become words of a control file or a command line: a blank or line break in one would make it two fields,
+/// and some programs would take one with `-` in front for an option.
 pub(crate) fn check_word(path: &str, word: &str, error: &mut TaskDataError) {
     if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control()) {
         error.add(path, "Value error, must not be empty or contain blanks");
+    } else if word.starts_with('-') {
+        error.add(path, "Value error, must not begin with '-'");
     }
 }
 
@@ -216,6 +234,33 @@ mod tests {
         let mut data = minimal();
         change(&mut data);
         read::<Mmdebstrap>(&data).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_mirror_is_a_url_and_never_an_option() {
+        let with = |mirror: &str| {
+            let mut data = minimal();
+            data["bootstrap_repositories"][0]["mirror"] = mirror.into();
+            read::<Mmdebstrap>(&data).map(drop)
+        };
+        for good in ["http://d.example/debian", "https://d.example:8080/", "ftp://d.example/x", "file:///srv/mirror"] {
+            assert_eq!(with(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "debian",
+            "--setup-hook=touch${IFS}x",
+            "-x",
+            "http://",
+            "gopher://d.example/",
+            "file://",
+            "http://d/ x",
+        ] {
+            let error = with(bad).unwrap_err();
+            assert!(error.errors.keys().eq(["bootstrap_repositories[0].mirror"]), "{bad}: {error}");
+        }
+        let suite = fault(|data| data["bootstrap_repositories"][0]["suite"] = "--x".into());
+        assert!(suite.contains("bootstrap_repositories[0].suite: Value error, must not begin with '-'"), "{suite}");
     }
 
     #[test]

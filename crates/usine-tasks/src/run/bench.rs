@@ -178,7 +178,9 @@ impl<'a> Bench<'a> {
         self.own(target)
     }
 
+    /// What the worker brings fills its cache, too: that is not the run's.
     async fn unless_cancelled<T>(&self, future: impl Future<Output = Result<T, HostError>>) -> Result<T, TaskError> {
+        let _uncounted = self.watch.meter.pause_disk();
         tokio::select! {
             biased;
             () = self.surroundings.cancel.cancelled() => Err(TaskError::Cancelled),
@@ -212,7 +214,7 @@ impl<'a> Bench<'a> {
 
     /// For the short commands around the task's own, in [`Bench::exec`].
     pub(crate) fn shell(&self) -> Shell<'_> {
-        Shell::new(self.surroundings, &self.exec)
+        Shell::new(self.surroundings, &self.exec, &self.watch.meter)
     }
 
     /// Processes in a user namespace open files as subordinate users: everybody must be able to get to `path`.

@@ -174,7 +174,10 @@ async fn phase<'b, T>(
     }
     let began = bench.host.now();
     let done = match bench.announce(phase.text()) {
-        Ok(()) => step(run, bench).await,
+        // Whatever happens in a phase, the clean-up comes.
+        Ok(()) => AssertUnwindSafe(step(run, bench)).catch_unwind().await.unwrap_or_else(|_| {
+            Err(TaskError::Other("the task panicked, which is a fault of it: see the worker's log".to_owned()))
+        }),
         Err(error) => Err(error),
     };
     let ended = bench.host.now();

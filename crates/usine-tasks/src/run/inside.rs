@@ -7,7 +7,7 @@ use usine_debian::Version;
 
 use super::bench::COMMAND_LOG;
 use super::process::{self, Command, Ended, quote_all};
-use super::{Bench, Step, TaskError};
+use super::{Bench, Shell, Step, TaskError};
 use crate::executor::{self, Backend, Image, Inside, USER, VirtServer, instance};
 
 /// Whether packages bring those that they recommend.
@@ -48,10 +48,9 @@ impl Bench<'_> {
         let image = self.environment(backend, environment).await?;
         self.check_reachable(&self.surroundings.directory)?;
         let directory = self.make_directory(&format!("{}-", backend.decided()), 0o755)?;
-        let mut instance = instance(backend, &image, directory)?;
-        let started = instance.start(self.shell()).await;
-        self.instance = Some(instance);
-        started?;
+        // Kept before it is started: what a start left halfway is removed, too.
+        let instance = self.instance.insert(instance(backend, &image, directory)?);
+        instance.start(Shell::new(self.surroundings, &self.exec, &self.watch.meter)).await?;
         Ok(image)
     }
 

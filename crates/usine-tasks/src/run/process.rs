@@ -141,7 +141,7 @@ async fn stream(command: &Command, place: &Place<'_>, log: &mut File) -> io::Res
     let mut child = prepared.spawn().map_err(cannot_run)?;
     // The writing ends of the pipes are in there; while they are open the pipes do not end.
     drop(prepared);
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let mut group = Group::of(&child);
     if let Some(pid) = child.id() {
         place.meter.begin(pid);
     }
@@ -274,9 +274,14 @@ async fn read(reader: &mut Option<Receiver>, buffer: &mut Vec<u8>) -> io::Result
 }
 
 /// The process group of a command; killed whole when it goes out of scope, also when the task panics or is dropped.
-struct Group(Option<Pid>);
+pub(super) struct Group(Option<Pid>);
 
 impl Group {
+    /// Of a command that leads one.
+    pub fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
     fn terminate_leader(&self) {
         if let Some(leader) = self.0 {
             // It may have ended in this moment, which is as well.
@@ -284,14 +289,14 @@ impl Group {
         }
     }
 
-    fn kill(&self) {
+    pub fn kill(&self) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
     /// Kills what is left after the leader was reaped; from then on the id may belong to others.
-    fn kill_for_good(&mut self) {
+    pub fn kill_for_good(&mut self) {
         self.kill();
         self.0 = None;
     }

@@ -68,6 +68,9 @@ struct State {
     tree: Tree,
     used: Used,
     passed: Option<LimitPassed>,
+    /// Growth of the file systems that is not the run's, in bytes.
+    uncounted_disk: u64,
+    is_disk_paused: bool,
 }
 
 impl Meter {
@@ -157,10 +160,33 @@ impl Meter {
         self.shared.kill();
     }
 
+    /// Until the answer is dropped, the growth of file systems is not the run's.
+    pub fn pause_disk(&self) -> UncountedDisk<'_> {
+        let growth = self.shared.disk_growth();
+        self.shared.state().is_disk_paused = true;
+        UncountedDisk { shared: &self.shared, growth }
+    }
+
     /// What was used until now.
     pub fn used(&self) -> Used {
         self.shared.sample();
         self.shared.state().used
+    }
+}
+
+/// See [`Meter::pause_disk`].
+pub(super) struct UncountedDisk<'a> {
+    shared: &'a Shared,
+    /// When it began.
+    growth: u64,
+}
+
+impl Drop for UncountedDisk<'_> {
+    fn drop(&mut self) {
+        let more = self.shared.disk_growth().saturating_sub(self.growth);
+        let mut state = self.shared.state();
+        state.uncounted_disk += more;
+        state.is_disk_paused = false;
     }
 }
 
@@ -182,6 +208,10 @@ impl Shared {
         }
     }
 
+    fn disk_growth(&self) -> u64 {
+        self.disks.iter().map(Disk::growth).sum()
+    }
+
     async fn keep_sampling(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -194,8 +224,9 @@ impl Shared {
     }
 
     fn sample(&self) {
-        let disk = self.disks.iter().map(Disk::growth).sum();
+        let disk = self.disk_growth();
         let mut state = self.state();
+        let disk = if state.is_disk_paused { 0 } else { disk.saturating_sub(state.uncounted_disk) };
         let processes = match &self.cgroup {
             Some(cgroup) if cgroup.memory_peak().is_some() => Vec::new(),
             Some(cgroup) => cgroup.pids(),

@@ -8,7 +8,11 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use super::process::quote_all;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+use super::process::{Group, quote_all};
+use super::resources::Meter;
 use super::{Surroundings, TaskError};
 use crate::executor::HostCommand;
 
@@ -17,7 +21,17 @@ use crate::executor::HostCommand;
 pub(crate) struct Shell<'a> {
     surroundings: &'a Surroundings,
     directory: &'a Path,
+    meter: &'a Meter,
     cancellable: bool,
+}
+
+/// Longest output of a short command that is kept, in bytes: some come from environments that anybody may have made.
+const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+
+/// A command that was started.
+struct Running {
+    child: Child,
+    group: Group,
 }
 
 /// A command, and where its standard input comes from and its standard output goes to.
@@ -62,8 +76,8 @@ impl Step {
 
 impl<'a> Shell<'a> {
     /// Commands run in `directory`.
-    pub fn new(surroundings: &'a Surroundings, directory: &'a Path) -> Self {
-        Self { surroundings, directory, cancellable: true }
+    pub(super) fn new(surroundings: &'a Surroundings, directory: &'a Path, meter: &'a Meter) -> Self {
+        Self { surroundings, directory, meter, cancellable: true }
     }
 
     /// For what must be done when the run is cancelled, too.
@@ -118,62 +132,87 @@ impl<'a> Shell<'a> {
     /// How a command ended, and what it wrote.
     pub async fn attempt(&self, step: Step) -> Result<Output, TaskError> {
         let shown = quote_all(&step.argv);
-        let running = async {
-            let fault = || TaskError::io(format!("cannot run {shown}"));
-            let environment = step.environment.unwrap_or_else(|| self.environment());
-            let mut command = self.prepare(&step.argv, &environment)?;
-            command.stderr(Stdio::piped());
-            command.stdout(step.output.map_or_else(Stdio::piped, Stdio::from));
-            let Some(feeder) = step.feeder else {
-                command.stdin(step.input);
-                let child = command.spawn().map_err(fault())?;
-                drop(command);
-                return child.wait_with_output().await.map_err(fault());
-            };
-            let (reader, writer) = io::pipe().map_err(fault())?;
-            command.stdin(reader);
-            let child = command.spawn().map_err(fault())?;
-            drop(command);
-            let mut source = self.prepare(&feeder, &self.environment())?;
-            source.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
-            let feeding = source.spawn().map_err(fault())?;
-            drop(source);
-            let (output, fed) = tokio::join!(child.wait_with_output(), feeding.wait_with_output());
-            let (output, fed) = (output.map_err(fault())?, fed.map_err(fault())?);
-            if output.status.success() && !fed.status.success() {
-                let text = String::from_utf8_lossy(&fed.stderr);
-                return Err(TaskError::Other(format!(
-                    "{} failed ({}): {}",
-                    quote_all(&feeder),
-                    fed.status,
-                    text.trim()
-                )));
-            }
-            Ok(output)
+        let fault = || TaskError::io(format!("cannot run {shown}"));
+        let environment = step.environment.unwrap_or_else(|| self.environment());
+        let mut command = self.prepare(&step.argv, &environment)?;
+        command.stdout(step.output.map_or_else(Stdio::piped, Stdio::from));
+        let Some(feeder) = step.feeder else {
+            let child = self.spawn(command.stdin(step.input)).map_err(fault())?;
+            return self.finish(child, &shown).await;
         };
-        if !self.cancellable {
-            return running.await;
+        let (reader, writer) = io::pipe().map_err(fault())?;
+        let child = self.spawn(command.stdin(reader)).map_err(fault())?;
+        // The ends of the pipe are in there; while they are open it does not end.
+        drop(command);
+        let mut source = self.prepare(&feeder, &self.environment())?;
+        let feeding = self.spawn(source.stdout(writer)).map_err(fault())?;
+        drop(source);
+        let shown_feeder = quote_all(&feeder);
+        let (output, fed) = tokio::join!(self.finish(child, &shown), self.finish(feeding, &shown_feeder));
+        let (output, fed) = (output?, fed?);
+        if output.status.success() && !fed.status.success() {
+            let text = String::from_utf8_lossy(&fed.stderr);
+            return Err(TaskError::Other(format!("{shown_feeder} failed ({}): {}", fed.status, text.trim())));
         }
-        tokio::select! {
-            biased;
-            () = self.surroundings.cancel.cancelled() => Err(TaskError::Cancelled),
-            output = running => output,
-        }
+        Ok(output)
     }
 
-    fn prepare(
-        &self,
-        argv: &[String],
-        environment: &BTreeMap<String, String>,
-    ) -> Result<tokio::process::Command, TaskError> {
+    /// Starts a command in a process group of its own, counted with the rest of the run.
+    fn spawn(&self, command: &mut Command) -> io::Result<Running> {
+        let child = command.spawn()?;
+        let group = Group::of(&child);
+        if let Some(id) = child.id() {
+            self.meter.begin(id);
+        }
+        Ok(Running { child, group })
+    }
+
+    /// Its end; a cancelled run and a limit that is passed bring it, too, and nothing of the command is left then.
+    async fn finish(&self, running: Running, shown: &str) -> Result<Output, TaskError> {
+        let Running { mut child, mut group } = running;
+        let (out, error) = (child.stdout.take(), child.stderr.take());
+        let gathered = async {
+            let (stdout, stderr) = tokio::try_join!(gather(out), gather(error))?;
+            Ok::<_, io::Error>((stdout, stderr))
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = self.surroundings.cancel.cancelled(), if self.cancellable => Err(TaskError::Cancelled),
+            passed = self.meter.limit_passed(), if self.cancellable => Err(TaskError::Other(passed.message())),
+            gathered = gathered => gathered.map_err(TaskError::io(format!("cannot run {shown}"))),
+        };
+        if outcome.is_err() {
+            group.kill();
+        }
+        let status = child.wait().await.map_err(TaskError::io(format!("cannot run {shown}")))?;
+        group.kill_for_good();
+        self.meter.forget();
+        let (stdout, stderr) = outcome?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    fn prepare(&self, argv: &[String], environment: &BTreeMap<String, String>) -> Result<Command, TaskError> {
         let [program, arguments @ ..] = argv else {
             return Err(TaskError::Other("there is no program to run".to_owned()));
         };
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments).env_clear().envs(environment).current_dir(self.directory).kill_on_drop(true);
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(environment).current_dir(self.directory);
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         if let Some(identity) = &self.surroundings.identity {
             command.uid(identity.uid).gid(identity.gid);
         }
         Ok(command)
     }
+}
+
+/// All of a stream, unless it is too long.
+async fn gather(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(MAX_OUTPUT + 1).read_to_end(&mut bytes).await?;
+    }
+    if bytes.len() as u64 > MAX_OUTPUT {
+        return Err(io::Error::other(format!("more than {MAX_OUTPUT} bytes of output")));
+    }
+    Ok(bytes)
 }

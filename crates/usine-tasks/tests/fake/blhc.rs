@@ -1,9 +1,12 @@
 //! Runs of blhc.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use usine_model::artifact::{ArtifactCategory, validate_data};
+use usine_model::policy::ResourceLimits;
 use usine_model::work_request::Results;
-use usine_tasks::Outcome;
+use usine_tasks::{Outcome, Surroundings};
 
 use crate::support::{DirHost, log, of, relations};
 use crate::world::{World, run};
@@ -15,6 +18,10 @@ fn log_data() -> Value {
 }
 
 async fn blhc(world: &World, log_name: &str, flags: Value) -> Outcome {
+    blhc_around(world, &world.surroundings(), log_name, flags).await
+}
+
+async fn blhc_around(world: &World, around: &Surroundings, log_name: &str, flags: Value) -> Outcome {
     let (log, image) = (world.file(log_name, "gcc -c hello.c\n"), world.file("system.tar.xz", ""));
     let host = DirHost::new().with(12, ArtifactCategory::PackageBuildLog, log_data(), vec![log]).with(
         3,
@@ -25,7 +32,7 @@ async fn blhc(world: &World, log_name: &str, flags: Value) -> Outcome {
     let data =
         json!({"input": {"artifact": 12}, "build_architecture": "amd64", "environment": 3, "extra_flags": flags});
     let dynamic = json!({"environment_id": 3, "input_artifact_id": 12, "input_artifact_data": log_data()});
-    run("blhc", &data, Some(&dynamic), &world.surroundings(), &host).await
+    run("blhc", &data, Some(&dynamic), around, &host).await
 }
 
 fn world(version: &str, exit: i32) -> World {
@@ -82,4 +89,34 @@ async fn what_is_not_there_ends_in_a_failure_that_says_so() {
     assert_eq!(outcome.result, Some(Results::Failure));
     assert!(log(&outcome, "configure_for_execution.log").unwrap().contains("E: Unable to locate package blhc"));
     assert!(of(&outcome, ArtifactCategory::Blhc).is_empty());
+}
+
+#[tokio::test]
+async fn an_installation_ends_with_its_run() {
+    let world = world("0.13-5", 0);
+    world.tool("apt-get", "touch \"$0.began\"; sleep 60 & wait");
+    let around = world.surroundings();
+    let (cancel, began) = (around.cancel.clone(), world.root.path().join("bin/apt-get.began"));
+    tokio::spawn(async move {
+        while !began.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cancel.cancel();
+    });
+    let start = Instant::now();
+    assert_eq!(blhc_around(&world, &around, LOG, json!([])).await.result, None);
+    assert!(start.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn an_installation_keeps_the_limits() {
+    let world = world("0.13-5", 0);
+    world.tool("apt-get", "head -c 300M /dev/zero > \"$0.large\"; sleep 60");
+    let mut around = world.surroundings();
+    around.resources.limits = ResourceLimits { disk: Some(50 << 20), ..ResourceLimits::default() };
+    let outcome = blhc_around(&world, &around, LOG, json!([])).await;
+    assert_eq!(outcome.result, Some(Results::Failure));
+    assert_eq!(outcome.output_data.errors.as_ref().unwrap()[0].code, "disk-limit-exceeded");
+    let text = log(&outcome, "configure_for_execution.log").unwrap();
+    assert!(text.contains("disk"), "{text}");
 }
