@@ -18,6 +18,11 @@ pub(super) const PROFILE: &str = "debusine";
 const BOOT: Duration = Duration::from_secs(60);
 const BOOT_POLL: Duration = Duration::from_millis(200);
 
+/// How long Incus may take to copy an image and start it, and to remove an instance. Cancelling does not end these, so that
+/// without limits a daemon that hangs would keep the worker for ever.
+const LAUNCH: Duration = Duration::from_secs(10 * 60);
+const DELETE: Duration = Duration::from_secs(2 * 60);
+
 /// Which of Incus's two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -100,7 +105,8 @@ impl Incus {
         }
         self.state = State::Launching;
         // Incus would go on making the instance when its client is killed, and nobody would remove it.
-        shell.uncancellable().output(Step::new(self.launch())).await?;
+        let (patient, action) = (shell.uncancellable(), format!("incus launch of {}", self.name));
+        within(LAUNCH, &action, patient.output(Step::new(self.launch()))).await?;
         self.state = State::Launched;
         self.wait_for_boot(shell).await?;
         // The first thing that most tasks do is to fetch packages. An environment without systemd-networkd has nothing to
@@ -161,10 +167,11 @@ impl Instance for Incus {
             let delete = Step::new(["incus", "delete", "--force", &self.name]);
             // The stop belongs to a cancelled run, too. Nothing in there is worth an orderly shutdown.
             let shell = shell.uncancellable();
+            let action = format!("incus delete of {}", self.name);
             let deleted = match self.state {
                 State::New => Ok(()),
-                State::Launching => shell.attempt(delete).await.map(drop),
-                State::Launched => shell.output(delete).await.map(drop),
+                State::Launching => within(DELETE, &action, shell.attempt(delete)).await.map(drop),
+                State::Launched => within(DELETE, &action, shell.output(delete)).await.map(drop),
             };
             self.state = State::New;
             let removed = fs::remove_dir_all(&self.directory)
@@ -172,6 +179,20 @@ impl Instance for Incus {
             deleted.and(removed)
         })
     }
+}
+
+/// What Incus does, unless it takes too long.
+async fn within<T>(
+    limit: Duration,
+    action: &str,
+    work: impl Future<Output = Result<T, TaskError>>,
+) -> Result<T, TaskError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(TaskError::Other(format!(
+            "{action} has not ended after {} s: Incus may hang, and the instance may be left (incus list)",
+            limit.as_secs()
+        )))
+    })
 }
 
 /// Lower-case letters, one for each byte.
@@ -198,6 +219,19 @@ mod tests {
 
     fn line(command: &[String]) -> String {
         command.join(" ")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn incus_may_not_take_for_ever() {
+        let begin = tokio::time::Instant::now();
+        let endless = within::<()>(LAUNCH, "incus launch of debusine-abc", std::future::pending()).await;
+        assert_eq!(begin.elapsed().as_secs(), 600);
+        assert_eq!(
+            endless.unwrap_err().to_string(),
+            "incus launch of debusine-abc has not ended after 600 s: \
+             Incus may hang, and the instance may be left (incus list)"
+        );
+        assert_eq!(within(DELETE, "incus delete", async { Ok(7) }).await.unwrap(), 7);
     }
 
     #[test]

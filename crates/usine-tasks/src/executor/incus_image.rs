@@ -15,16 +15,24 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::json;
 use tar::{Archive, Builder, EntryType, Header};
+use tokio_util::sync::CancellationToken;
 
 use super::Image;
 use super::incus::{Kind, PROFILE, alias};
 use crate::run::{Shell, Step, TaskError};
+
+pub(super) mod qcow2;
 
 /// How often to look whether another run has imported the image.
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
 /// What the decoder may need: four times that of `xz -9`.
 const XZ_MEMORY_BYTES: u64 = 256 << 20;
+
+/// What an environment may decompress to: some MiB of xz can become as many TiB and fill the worker's disk. A full desktop
+/// has some 10 GiB; a disk has room to work besides.
+const MAX_CONTAINER_BYTES: u64 = 16 << 30;
+const MAX_DISK_BYTES: u64 = 64 << 30;
 
 /// Brings the image of an environment into Incus, unless it is there. `directory` holds the archive for a while.
 pub(super) async fn import(kind: Kind, image: &Image, directory: &Path, shell: Shell<'_>) -> Result<(), TaskError> {
@@ -50,8 +58,8 @@ pub(super) async fn import(kind: Kind, image: &Image, directory: &Path, shell: S
         Kind::VirtualMachine => Some(disk(image, directory, shell).await?),
     };
     let (source, target) = (disk.clone().unwrap_or_else(|| image.path.clone()), archive.clone());
-    blocking(&image.path, move || match kind {
-        Kind::Container => pack_container(&source, &target, &description),
+    blocking(&image.path, shell, move |cancel| match kind {
+        Kind::Container => pack_container(&source, &target, &description, cancel),
         Kind::VirtualMachine => pack_machine(&source, &target, &description),
     })
     .await?;
@@ -72,23 +80,39 @@ async fn is_known(alias: &str, shell: Shell<'_>) -> Result<bool, TaskError> {
     Ok(shell.attempt(Step::new(["incus", "image", "info", alias])).await?.status.success())
 }
 
-/// Runs what reads and writes a lot.
+/// Runs what reads and writes a lot, and asks it to end early when the run is cancelled.
 async fn blocking<T: Send + 'static>(
     path: &Path,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    shell: Shell<'_>,
+    work: impl FnOnce(&CancellationToken) -> io::Result<T> + Send + 'static,
 ) -> Result<T, TaskError> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    // When nobody waits for it any more, too.
+    let _guard = cancel.clone().drop_guard();
+    let mut work = tokio::task::spawn_blocking(move || work(&token));
+    let done = tokio::select! {
+        done = &mut work => done,
+        Err(cancelled) = shell.pause(Duration::MAX) => {
+            cancel.cancel();
+            // Its directory is removed next.
+            drop(work.await);
+            return Err(cancelled);
+        }
+    };
+    let done = done.map_err(io::Error::other).flatten();
     done.map_err(TaskError::io(format!("cannot make an image for Incus from {}", path.display())))
 }
 
 /// The disk of a virtual machine as qcow2: the image itself, or a new file in `directory`.
 async fn disk(image: &Image, directory: &Path, shell: Shell<'_>) -> Result<PathBuf, TaskError> {
     if image.path.extension().is_some_and(|suffix| suffix == "qcow2") {
+        qcow2::check(&image.path)?;
         return Ok(image.path.clone());
     }
     let (raw, disk) = (directory.join("disk.raw"), directory.join("disk.qcow2"));
     let (source, target) = (image.path.clone(), raw.clone());
-    blocking(&image.path, move || unpack_disk(&source, &target)).await?;
+    blocking(&image.path, shell, move |cancel| unpack_disk(&source, &target, cancel)).await?;
     shell.own(&raw)?;
     // The format is said: a raw disk may begin like another format, which could name files of this machine.
     let (from, to) = (raw.display().to_string(), disk.display().to_string());
@@ -225,10 +249,10 @@ fn pack_machine(disk: &Path, target: &Path, description: &str) -> io::Result<()>
 }
 
 /// A container: a system tarball below `rootfs/`, and what makes it boot as a container.
-fn pack_container(tarball: &Path, target: &Path, description: &str) -> io::Result<()> {
+fn pack_container(tarball: &Path, target: &Path, description: &str, cancel: &CancellationToken) -> io::Result<()> {
     let mut archive = begin(target, description)?;
     let mut has_init = false;
-    let mut system = Archive::new(decompress(tarball)?);
+    let mut system = Archive::new(decompress(tarball, MAX_CONTAINER_BYTES, cancel)?);
     for entry in system.entries()? {
         let mut entry = entry?;
         let name = below_root(&entry.path_bytes())?;
@@ -247,9 +271,36 @@ fn pack_container(tarball: &Path, target: &Path, description: &str) -> io::Resul
     finish(archive)
 }
 
-fn decompress(path: &Path) -> io::Result<impl Read> {
+fn decompress(path: &Path, limit: u64, cancel: &CancellationToken) -> io::Result<impl Read + use<>> {
     let stream = Stream::new_stream_decoder(XZ_MEMORY_BYTES, CONCATENATED).map_err(io::Error::from)?;
-    Ok(XzDecoder::new_stream(BufReader::new(File::open(path)?), stream))
+    let inner = XzDecoder::new_stream(BufReader::new(File::open(path)?), stream);
+    Ok(Bounded { inner, limit, used: 0, cancel: cancel.clone() })
+}
+
+/// Fails where [`Read::take`] would seem to end — an archive cut off between two members looks whole — and when cancelled.
+struct Bounded<R> {
+    inner: R,
+    limit: u64,
+    used: u64,
+    cancel: CancellationToken,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        check_cancelled(&self.cancel)?;
+        let count = self.inner.read(buffer)?;
+        self.used += count as u64;
+        if self.used > self.limit { Err(too_large(self.limit)) } else { Ok(count) }
+    }
+}
+
+/// Not [`io::ErrorKind::Interrupted`], after which readers try again.
+fn check_cancelled(cancel: &CancellationToken) -> io::Result<()> {
+    if cancel.is_cancelled() { Err(io::Error::other("the run was cancelled")) } else { Ok(()) }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    io::Error::other(format!("the environment decompresses to more than {limit} bytes"))
 }
 
 /// `./usr/bin` becomes `rootfs/usr/bin`.
@@ -266,9 +317,44 @@ fn below_root(name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(below)
 }
 
+/// The pax extensions that are copied. Others would contradict what is written anew (name, size, owner), or make Incus's
+/// tar see another archive than this one.
+fn is_copied(key: &str) -> bool {
+    ["SCHILY.xattr.", "LIBARCHIVE.xattr."].iter().any(|prefix| key.starts_with(prefix))
+        || ["mtime", "atime"].contains(&key)
+}
+
+/// What may be in a system. Not: sparse files, whose content is a list of pieces, and headers that this reader did not
+/// take for headers, such as those for all members that follow.
+fn is_plain(kind: EntryType) -> bool {
+    kind.is_file()
+        || kind.is_contiguous()
+        || kind.is_dir()
+        || kind.is_symlink()
+        || kind.is_hard_link()
+        || kind.is_character_special()
+        || kind.is_block_special()
+        || kind.is_fifo()
+}
+
+/// The keys with which newer archives say that a member is a sparse file.
+const SPARSE: &str = "GNU.sparse.";
+
+fn sparse(name: &[u8]) -> io::Error {
+    let name = String::from_utf8_lossy(name);
+    io::Error::other(format!("the environment has a sparse member {name:?}: make it without tar --sparse"))
+}
+
 /// Copies a member of an archive under another name, extended attributes included. Targets of hard links are members, too.
 fn copy_member<R: Read>(entry: &mut tar::Entry<R>, name: &[u8], archive: &mut Target) -> io::Result<()> {
     let (old, kind, size) = (entry.header().clone(), entry.header().entry_type(), entry.size());
+    if kind.is_gnu_sparse() {
+        return Err(sparse(name));
+    }
+    if !is_plain(kind) {
+        let (name, kind) = (String::from_utf8_lossy(name), char::from(kind.as_byte()));
+        return Err(io::Error::other(format!("the environment has a member {name:?} of the unknown type {kind:?}")));
+    }
     let link = match (kind, entry.link_name_bytes()) {
         (EntryType::Link, Some(link)) => below_root(&link)?,
         (_, Some(link)) => link.into_owned(),
@@ -278,7 +364,10 @@ fn copy_member<R: Read>(entry: &mut tar::Entry<R>, name: &[u8], archive: &mut Ta
     for extension in entry.pax_extensions()?.into_iter().flatten() {
         let extension = extension?;
         let key = extension.key().map_err(io::Error::other)?;
-        if !["path", "linkpath", "size"].contains(&key) {
+        if key.starts_with(SPARSE) {
+            return Err(sparse(name));
+        }
+        if is_copied(key) {
             extensions.push((key.to_owned(), extension.value_bytes().to_vec()));
         }
     }
@@ -306,18 +395,28 @@ fn copy_member<R: Read>(entry: &mut tar::Entry<R>, name: &[u8], archive: &mut Ta
 }
 
 /// The raw disk that is the one member of a tarball, with holes where it has nothing but zeros.
-fn unpack_disk(tarball: &Path, target: &Path) -> io::Result<()> {
+fn unpack_disk(tarball: &Path, target: &Path, cancel: &CancellationToken) -> io::Result<()> {
     let odd = || io::Error::other("the tarball of a raw disk must have exactly one member, a file");
-    let mut archive = Archive::new(decompress(tarball)?);
+    let mut archive = Archive::new(decompress(tarball, MAX_DISK_BYTES, cancel)?);
     let mut entries = archive.entries()?;
     let mut disk = entries.next().ok_or_else(odd)??;
     if !disk.header().entry_type().is_file() && !disk.header().entry_type().is_gnu_sparse() {
         return Err(odd());
     }
+    for extension in disk.pax_extensions()?.into_iter().flatten() {
+        if extension?.key_bytes().starts_with(SPARSE.as_bytes()) {
+            return Err(io::Error::other("the raw disk is sparse in the pax format: make it with tar --format=gnu"));
+        }
+    }
+    // The zeros of a sparse file are not in the tarball.
+    if disk.size() > MAX_DISK_BYTES {
+        return Err(too_large(MAX_DISK_BYTES));
+    }
     let mut file = File::create_new(target)?;
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
+        check_cancelled(cancel)?;
         let mut piece = disk.by_ref().take(buffer.len() as u64);
         let mut count = 0;
         loop {

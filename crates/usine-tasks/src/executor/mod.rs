@@ -224,6 +224,8 @@ pub(crate) fn virt_server(backend: Backend, image: &Image) -> Result<VirtServer,
                 image.artifact.id
             )));
         }
+        // autopkgtest lets QEMU find out the format.
+        incus_image::qcow2::check(&image.path)?;
         let words = ["--boot", image.text("boot_mechanism")?, "--dpkg-architecture", architecture, &path];
         return Ok(VirtServer { server: "qemu", arguments: words.map(str::to_owned).to_vec() });
     }
@@ -233,6 +235,8 @@ pub(crate) fn virt_server(backend: Backend, image: &Image) -> Result<VirtServer,
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -247,16 +251,24 @@ mod tests {
     fn each_backend_has_its_virtualization_server() {
         let data = json!({"architecture": "amd64", "codename": "trixie", "boot_mechanism": "efi",
             "pkglist": {"python3-minimal": "3.13.5-1"}});
-        let image = image(7, data, "/images/x");
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image").display().to_string();
+        let mut header = incus_image::qcow2::tests::header(3);
+        fs::write(&path, &header).unwrap();
+        let image = image(7, data, &path);
         let line = |backend| {
             let VirtServer { server, arguments } = virt_server(backend, &image).unwrap();
             format!("{server} {}", arguments.join(" "))
         };
-        assert_eq!(line(Backend::Auto), "unshare --arch amd64 --release trixie --tarball /images/x");
+        assert_eq!(line(Backend::Auto), format!("unshare --arch amd64 --release trixie --tarball {path}"));
         assert_eq!(line(Backend::Unshare), line(Backend::Auto));
         assert_eq!(line(Backend::IncusLxc), "incus artifact/7 -- --profile debusine");
         assert_eq!(line(Backend::IncusVm), "incus --vm artifact/7 -- --profile debusine");
-        assert_eq!(line(Backend::Qemu), "qemu --boot efi --dpkg-architecture amd64 /images/x");
+        assert_eq!(line(Backend::Qemu), format!("qemu --boot efi --dpkg-architecture amd64 {path}"));
+        header[15] = 104;
+        fs::write(&path, &header).unwrap();
+        let error = virt_server(Backend::Qemu, &image).unwrap_err().to_string();
+        assert!(error.contains("has a backing file"), "{error}");
         let mut poor = image.clone();
         poor.artifact.data["pkglist"] = json!({});
         let error = virt_server(Backend::Qemu, &poor).unwrap_err().to_string();

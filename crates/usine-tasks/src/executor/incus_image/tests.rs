@@ -66,7 +66,7 @@ fn a_system_tarball_becomes_a_container() {
         member(archive, &deep, EntryType::Regular, "", b"deep");
         member(archive, "./usr/bin/deep", EntryType::Link, &deep, b"");
     });
-    pack_container(&tarball, &target, "architecture: x86_64\n").unwrap();
+    pack_container(&tarball, &target, "architecture: x86_64\n", &CancellationToken::new()).unwrap();
     let members = members(&target);
     let names: Vec<_> = members.keys().map(String::as_str).collect();
     let long = format!("rootfs/{long}file");
@@ -120,7 +120,7 @@ fn a_system_that_cannot_boot_or_leaves_its_root_is_refused() {
             header.set_cksum();
             archive.append(&header, io::empty()).unwrap();
         });
-        pack_container(&tarball, &target, "").unwrap_err().to_string()
+        pack_container(&tarball, &target, "", &CancellationToken::new()).unwrap_err().to_string()
     };
     assert_eq!(refusal("./usr/sbin/init.old"), "Image doesn't contain an init, not bootable in LXC");
     assert_eq!(refusal("./../etc/passwd"), "the environment has a member \"./../etc/passwd\" outside of itself");
@@ -134,7 +134,8 @@ fn a_raw_disk_is_one_file_with_holes() {
     content.extend_from_slice(b"end");
     content.extend_from_slice(&[0; 100]);
     compressed(&tarball, |archive| member(archive, "system.img", EntryType::Regular, "", &content));
-    unpack_disk(&tarball, &target).unwrap();
+    let cancel = CancellationToken::new();
+    unpack_disk(&tarball, &target, &cancel).unwrap();
     assert!(fs::read(&target).unwrap() == content);
     use std::os::unix::fs::MetadataExt;
     assert!(target.metadata().unwrap().blocks() * 512 < 1 << 20);
@@ -151,8 +152,102 @@ fn a_raw_disk_is_one_file_with_holes() {
                 member(archive, "system.img", kind, if kind.is_symlink() { "/etc/passwd" } else { "" }, b"");
             }
         });
-        let error = unpack_disk(&tarball, &root.path().join(index.to_string())).unwrap_err();
+        let error = unpack_disk(&tarball, &root.path().join(index.to_string()), &cancel).unwrap_err();
         assert!(error.to_string().contains("exactly one member"), "{error}");
+    }
+}
+
+/// The refusal of a container with one member, made by hand.
+fn refused_container(kind: EntryType, extensions: &[(&str, &str)]) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let tarball = root.path().join("system.tar.xz");
+    compressed(&tarball, |archive| {
+        if !extensions.is_empty() {
+            archive.append_pax_extensions(extensions.iter().map(|(key, value)| (*key, value.as_bytes()))).unwrap();
+        }
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[..5].copy_from_slice(b"./log");
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        header.as_gnu_mut().unwrap().set_real_size(0);
+        header.set_cksum();
+        archive.append(&header, io::empty()).unwrap();
+    });
+    let cancel = CancellationToken::new();
+    pack_container(&tarball, &root.path().join("incus.tar"), "", &cancel).unwrap_err().to_string()
+}
+
+#[test]
+fn sparse_and_unknown_members_are_refused() {
+    let sparse = "the environment has a sparse member \"rootfs/log\": make it without tar --sparse";
+    assert_eq!(refused_container(EntryType::GNUSparse, &[]), sparse);
+    assert_eq!(refused_container(EntryType::Regular, &[("GNU.sparse.major", "1")]), sparse);
+    // It would hold for all members that follow.
+    let unknown = "the environment has a member \"rootfs/log\" of the unknown type 'g'";
+    assert_eq!(refused_container(EntryType::XGlobalHeader, &[]), unknown);
+}
+
+#[test]
+fn only_known_extensions_are_copied() {
+    let root = tempfile::tempdir().unwrap();
+    let (tarball, target) = (root.path().join("system.tar.xz"), root.path().join("incus.tar"));
+    let kept = ["SCHILY.xattr.user.a", "LIBARCHIVE.xattr.user.b", "mtime", "atime"];
+    let dropped = ["hdrcharset", "uid", "gid", "SCHILY.realsize", "path", "comment"];
+    compressed(&tarball, |archive| {
+        archive.append_pax_extensions(kept.into_iter().chain(dropped).map(|key| (key, &b"7"[..]))).unwrap();
+        member(archive, "./usr/sbin/init", EntryType::Regular, "", b"init");
+        member(archive, "./sbin/init", EntryType::Regular, "", b"init");
+    });
+    pack_container(&tarball, &target, "", &CancellationToken::new()).unwrap();
+    let mut archive = Archive::new(File::open(&target).unwrap());
+    let mut found = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        for extension in entry.pax_extensions().unwrap().into_iter().flatten() {
+            found.push(extension.unwrap().key().unwrap().to_owned());
+        }
+        if !found.is_empty() {
+            // The owner is what the extensions said, in the header.
+            assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap()), (7, 7));
+            break;
+        }
+    }
+    assert_eq!(found, kept);
+}
+
+#[test]
+fn what_decompresses_is_bounded_and_can_be_cancelled() {
+    let bounded = |limit, cancel: &CancellationToken| {
+        let mut bounded = Bounded { inner: &b"four"[..], limit, used: 0, cancel: cancel.clone() };
+        io::copy(&mut bounded, &mut io::sink()).map_err(|error| error.to_string())
+    };
+    let cancel = CancellationToken::new();
+    assert_eq!(bounded(4, &cancel), Ok(4));
+    assert_eq!(bounded(3, &cancel), Err("the environment decompresses to more than 3 bytes".into()));
+
+    let root = tempfile::tempdir().unwrap();
+    let tarball = root.path().join("image.tar.xz");
+    compressed(&tarball, |archive| {
+        let mut header = Header::new_gnu();
+        header.set_path("system.img").unwrap();
+        header.set_size(MAX_DISK_BYTES + 1);
+        header.set_cksum();
+        archive.append(&header, io::empty()).unwrap();
+    });
+    let error = unpack_disk(&tarball, &root.path().join("disk"), &cancel).unwrap_err().to_string();
+    assert_eq!(error, format!("the environment decompresses to more than {MAX_DISK_BYTES} bytes"));
+
+    cancel.cancel();
+    assert_eq!(bounded(4, &cancel), Err("the run was cancelled".into()));
+    for error in [
+        unpack_disk(&tarball, &root.path().join("disk"), &cancel),
+        pack_container(&tarball, &root.path().join("incus.tar"), "", &cancel),
+    ] {
+        assert_eq!(error.unwrap_err().to_string(), "the run was cancelled");
     }
 }
 
