@@ -12,8 +12,11 @@ use usine_protocol::artifact::{Artifact, CreateArtifact, CreateRelation, Relatio
 use usine_protocol::own::{CreateLimitedWorkRequest, WorkRequestDetails};
 use usine_protocol::page::CursorPage;
 use usine_protocol::status::{ServiceStatus, Whoami};
-use usine_protocol::work_request::{Completed, CreateWorkRequest, UpdateWorkRequest, WorkRequest};
+use usine_protocol::work_request::{
+    Completed, ConfirmWorkRequest, CreateWorkRequest, UnblockWorkRequest, UpdateWorkRequest, WorkRequest,
+};
 use usine_protocol::worker::Register;
+use usine_protocol::workspace::InheritanceChain;
 
 use crate::client::{Repeat, json as read_json};
 use crate::{Client, Error};
@@ -156,6 +159,32 @@ impl Client {
     /// Gives up.
     pub async fn abort_work_request(&self, id: i64) -> Result<WorkRequest, Error> {
         self.call_json(Method::POST, &self.url(&["work-request", &id.to_string(), "abort"]), &[200], &json!({})).await
+    }
+}
+
+/// What people decide.
+impl Client {
+    /// Approves or rejects a work request that waits for a person, or notes something about it.
+    pub async fn unblock_work_request(&self, id: i64, unblock: &UnblockWorkRequest) -> Result<WorkRequest, Error> {
+        self.call_json(Method::POST, &self.url(&["work-request", &id.to_string(), "unblock"]), &[200], unblock).await
+    }
+
+    /// Confirms or denies what a task `confirm` asks.
+    pub async fn confirm_work_request(&self, id: i64, confirm: &ConfirmWorkRequest) -> Result<WorkRequest, Error> {
+        self.call_json(Method::POST, &self.url(&["work-request", &id.to_string(), "confirm"]), &[200], confirm).await
+    }
+}
+
+/// Workspaces.
+impl Client {
+    /// Where a workspace looks further.
+    pub async fn inheritance(&self, workspace: &str) -> Result<InheritanceChain, Error> {
+        self.get(&self.url(&["workspace", workspace, "inheritance"])).await
+    }
+
+    /// Replaces the whole chain.
+    pub async fn set_inheritance(&self, workspace: &str, chain: &InheritanceChain) -> Result<InheritanceChain, Error> {
+        self.call_json(Method::POST, &self.url(&["workspace", workspace, "inheritance"]), &[200], chain).await
     }
 }
 

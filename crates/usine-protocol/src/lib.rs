@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod channel;
 pub mod content_range;
+pub mod enrolment;
 pub mod own;
 pub mod page;
 pub mod problem;
@@ -13,6 +14,7 @@ pub mod status;
 pub mod time;
 pub mod work_request;
 pub mod worker;
+pub mod workspace;
 
 /// Path of the REST API, without the final slash.
 pub const API: &str = "/api/1.0";

@@ -118,6 +118,47 @@ pub struct UpdateWorkRequest {
     pub priority_adjustment: i32,
 }
 
+/// `POST work-request/{id}/unblock/`; at least one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnblockWorkRequest {
+    /// What the person has to say, at most [`MAX_NOTES`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// What becomes of it; nothing yet if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<UnblockAction>,
+}
+
+/// Most characters of notes and comments.
+pub const MAX_NOTES: usize = 65_536;
+
+/// What a person decides about a work request that waits for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnblockAction {
+    /// It becomes pending.
+    Accept,
+    /// It is aborted.
+    Reject,
+}
+
+/// `POST work-request/{id}/confirm/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmWorkRequest {
+    /// Whether the person agrees.
+    #[serde(default = "yes")]
+    pub confirm: bool,
+    /// What the person has to say, at most [`MAX_NOTES`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// `PUT work-request/{id}/completed/`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completed {
