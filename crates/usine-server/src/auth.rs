@@ -3,8 +3,9 @@
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use usine_db::account::{Scope, User};
-use usine_db::{Token, TokenManager, UserManager, WorkRequest, WorkRequestManager, Worker, WorkspaceManager};
+use usine_db::account::User;
+use usine_db::tenancy::Scope;
+use usine_db::{ScopeManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager, Worker};
 use usine_model::token::TokenType;
 use usine_model::work_request::Statuses;
 use usine_protocol::{SCOPE_HEADER, TOKEN_HEADER};
@@ -125,7 +126,7 @@ impl FromRequestParts<AppState> for Requester {
             None => state.config.default_scope.clone(),
             Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         };
-        let scope = WorkspaceManager(&state.database).get_scope_or_none(&name).await?;
+        let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?;
         let scope = scope.ok_or_else(|| ApiError::Text(StatusCode::NOT_FOUND, format!("Scope {name:?} not found")))?;
         let identity = identify(state, presented_key(parts)).await?;
         Ok(Self { scope, identity })

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::Artifact;
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::{Database, WorkspaceManager};
 use usine_tasks::input_artifact_ids;
 

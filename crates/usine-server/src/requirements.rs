@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use usine_db::Database;
-use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::{Artifact, ArtifactManager};
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::SchedulerTags;
 use usine_model::lookup::{LookupElement, LookupSingle};
 use usine_model::tags;

@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use usine_db::account::Workspace;
 use usine_db::artifact::ArtifactRelation;
+use usine_db::tenancy::Workspace;
 use usine_db::{Artifact, ArtifactManager, WorkspaceManager};
 use usine_protocol::artifact::{CreateRelation, Relation};
 

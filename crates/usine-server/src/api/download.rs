@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use usine_db::artifact::{File, FileInArtifact};
-use usine_db::{Artifact, ArtifactManager, WorkspaceManager};
+use usine_db::{Artifact, ArtifactManager, ScopeManager, WorkspaceManager};
 use usine_protocol::content_range::Slice;
 use usine_store::StoreError;
 
@@ -132,7 +132,7 @@ async fn raw(State(state): State<AppState>, Path(address): Path<Address>, parts:
 async fn find(state: &AppState, address: &Address, parts: &Parts) -> ApiResult<Artifact> {
     let missing = || missing(parts);
     let workspaces = WorkspaceManager(&state.database);
-    let scope = workspaces.get_scope_or_none(&address.scope).await?.ok_or_else(missing)?;
+    let scope = ScopeManager(&state.database).get_scope_or_none(&address.scope).await?.ok_or_else(missing)?;
     let identity = identify(state, presented_key(parts)).await?;
     let requester = Requester { scope, identity };
     let workspace = workspaces.get_workspace_or_none(&requester.scope, &address.workspace).await?;
