@@ -43,6 +43,8 @@ pub struct TokenSpec {
     pub expire_at: Option<DateTime<Utc>>,
     /// Whether it works at once. The default is not.
     pub enabled: bool,
+    /// Whether it has no rights but those granted to it. Those of type `external-user` never have others.
+    pub explicit_grants_only: bool,
 }
 
 impl TokenSpec {
@@ -57,6 +59,7 @@ impl TokenSpec {
             created_by_id: None,
             expire_at: None,
             enabled: false,
+            explicit_grants_only: token_type == TokenType::ExternalUser,
         }
     }
 
@@ -270,7 +273,7 @@ pub(crate) async fn insert(
         created_at: Set(now),
         expire_at: Set(spec.expire_at),
         enabled: Set(spec.enabled),
-        explicit_grants_only: Set(spec.token_type == TokenType::ExternalUser),
+        explicit_grants_only: Set(spec.explicit_grants_only),
         last_seen_at: Set(None),
     };
     Ok(row.insert(tx.connection()).await?)

@@ -217,14 +217,11 @@ async fn context_of_work_request(state: &AppState, row: &WorkRequest) -> ApiResu
     Ok(PermissionContext { work_request: Some(own), ..context })
 }
 
-/// Whoever sends a request, where it does not matter what it is about.
-pub struct Caller(pub Identity);
-
-impl FromRequestParts<AppState> for Caller {
+impl FromRequestParts<AppState> for Visitor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        Ok(Self(Visitor::of(state, parts).await?.identity))
+        Self::of(state, parts).await
     }
 }
 

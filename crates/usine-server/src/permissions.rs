@@ -60,21 +60,29 @@ pub fn workspace_not_found(name: &str, scope: &Scope) -> ApiError {
     ApiError::not_found("Workspace not found").detail(format!("Workspace {name} not found in scope {}", scope.name))
 }
 
-/// The work request of this id in the requester's scope, if the requester may see it.
-pub async fn visible_work_request(
+/// The work request of this id in any scope, if it may be seen in this context: a WebSocket names no scope.
+pub async fn visible_work_request_anywhere(
     state: &AppState,
-    requester: &Requester,
+    context: &PermissionContext,
     id: &str,
 ) -> ApiResult<Option<(WorkRequest, Place)>> {
     let Ok(id) = id.parse() else { return Ok(None) };
     let Some(row) = WorkRequestManager(&state.database).get_or_none(id).await? else { return Ok(None) };
     let (workspace, scope) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
     let place = Place { workspace, scope };
-    let seen =
-        place.scope.id == requester.scope.id && requester.may(&WORK_REQUEST_CAN_DISPLAY, &place.work_request(&row));
+    let seen = WORK_REQUEST_CAN_DISPLAY.allows(context, &place.work_request(&row));
     Ok(seen.then_some((row, place)))
 }
 
+/// The work request of this id in the requester's scope, if the requester may see it.
+pub async fn visible_work_request(
+    state: &AppState,
+    requester: &Requester,
+    id: &str,
+) -> ApiResult<Option<(WorkRequest, Place)>> {
+    let found = visible_work_request_anywhere(state, &requester.context, id).await?;
+    Ok(found.filter(|(_, place)| place.scope.id == requester.scope.id))
+}
 /// The artifact of this id in any scope, if the requester may see it: older clients do not name the scope of an upload.
 pub async fn visible_artifact_anywhere(
     state: &AppState,

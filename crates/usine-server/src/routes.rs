@@ -3,7 +3,7 @@
 
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::routing::{MethodFilter, any, on};
+use axum::routing::{MethodFilter, on};
 use axum::{Extension, Router};
 
 use crate::auth::Identity;
@@ -97,10 +97,8 @@ impl Routes {
     }
 
     /// Adds a WebSocket.
-    pub fn channel<H: Handler<T, AppState>, T: 'static>(mut self, path: &'static str, handler: H) -> Self {
-        self.router = self.router.route(path, any(handler).route_layer(Extension(Access::Channel)));
-        self.table.push(Route { method: Method::GET, path, access: Access::Channel });
-        self
+    pub fn channel<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.get(path, Access::Channel, handler)
     }
 
     fn add<H: Handler<T, AppState>, T: 'static>(

@@ -14,18 +14,18 @@ use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::time;
 
 use super::worker::{close, send};
-use crate::auth::Requester;
+use crate::auth::{Identity, Visitor};
 use crate::problem::ApiResult;
 use crate::state::AppState;
 
 pub(super) async fn connect(
     State(state): State<AppState>,
     Query(query): Query<BTreeMap<String, String>>,
-    requester: ApiResult<Requester>,
+    visitor: ApiResult<Visitor>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
-        match subscription(&state, &query, requester).await {
+        match subscription(&state, &query, visitor).await {
             Ok(subscription) => {
                 if let Err(error) = follow(&state, subscription, &mut socket).await {
                     tracing::debug!(%error, "a follower of completions is gone");
@@ -50,13 +50,13 @@ struct Subscription {
 async fn subscription(
     state: &AppState,
     query: &BTreeMap<String, String>,
-    requester: ApiResult<Requester>,
+    visitor: ApiResult<Visitor>,
 ) -> Result<Subscription, String> {
-    let requester = requester
+    let visitor = visitor
         .ok()
-        .filter(|requester| requester.user().is_ok())
+        .filter(|visitor| matches!(visitor.identity, Identity::User(_)))
         .ok_or("No token header, token not associated to a user or not enabled")?;
-    let seen = WorkspaceManager(&state.database).displayable(&requester.context, None).await;
+    let seen = WorkspaceManager(&state.database).displayable(&visitor.context, None).await;
     let seen = seen.map_err(|error| error.to_string())?;
     let visible: Vec<_> = seen.into_iter().map(|(workspace, _)| workspace).collect();
     let mut workspaces = Vec::new();

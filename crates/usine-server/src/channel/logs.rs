@@ -11,8 +11,8 @@ use usine_model::work_request::Statuses;
 use usine_protocol::channel::LogMessage;
 
 use super::worker::{close, send};
-use crate::api::work_request::visible;
-use crate::auth::Requester;
+use crate::auth::Visitor;
+use crate::permissions::visible_work_request_anywhere;
 use crate::problem::ApiResult;
 use crate::state::AppState;
 
@@ -22,14 +22,15 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn connect(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    requester: ApiResult<Requester>,
+    visitor: ApiResult<Visitor>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
-        let row = match requester {
-            Ok(requester) => visible(&state, &requester, &id).await.ok().map(|(row, _)| row),
+        let row = match visitor {
+            Ok(visitor) => visible_work_request_anywhere(&state, &visitor.context, &id).await.ok().flatten(),
             Err(_) => None,
         };
+        let row = row.map(|(row, _)| row);
         let refusal = match row {
             None => rejected("Work request not found", "not_found"),
             Some(row) if *row.status == Statuses::Running => {

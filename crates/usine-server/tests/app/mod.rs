@@ -17,11 +17,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use usine_client::channel::{Channel, Received};
 use usine_client::{Client, NextWork, Options};
+use usine_db::account::User;
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::token::TokenSpec;
-use usine_db::{TokenManager, UserManager, WorkerManager};
+use usine_db::{GroupManager, ScopeManager, TokenManager, UserManager, WorkerManager, WorkspaceManager};
 use usine_model::clock::{Clock, ManualClock};
 use usine_model::entropy::CountingEntropy;
 use usine_model::output_data::OutputData;
+use usine_model::permission::{MembershipRole, WorkspaceRole};
 use usine_model::token::TokenKey;
 use usine_model::work_request::Results;
 use usine_model::worker::WorkerType;
@@ -42,7 +45,7 @@ pub struct App {
     pub clock: Arc<ManualClock>,
     pub url: String,
     config: Config,
-    entropy: Arc<CountingEntropy>,
+    pub entropy: Arc<CountingEntropy>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
     http: reqwest::Client,
@@ -98,6 +101,12 @@ impl App {
         self.running.await.unwrap();
     }
 
+    /// Stops without looking at the invariants: the test has written rows by hand that no manager would.
+    pub async fn shutdown_only(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+    }
+
     /// Moves the clock.
     pub fn pass(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
@@ -130,14 +139,60 @@ impl App {
         self.client(Some(&self.user_key(name).await))
     }
 
-    /// The key of a new user's token.
+    /// The key of a new user's token; the user contributes to the workspace `System`.
     pub async fn user_key(&self, name: &str) -> String {
-        let database = &self.state.database;
+        let key = self.stranger_key(name).await;
+        self.contributes(name).await;
+        key
+    }
+
+    /// The key of a new user's token; the user has no role anywhere.
+    pub async fn stranger_key(&self, name: &str) -> String {
         let mail = format!("{name}@example.org");
-        let (user, _) = UserManager(database).create(name, &mail, &*self.entropy, self.clock.now()).await.unwrap();
-        let spec = TokenSpec { enabled: true, ..TokenSpec::of_user(user.id) };
-        let token = TokenManager(database).create(spec, &*self.entropy, self.clock.now()).await.unwrap();
+        let users = UserManager(&self.state.database);
+        let (user, _) = users.create(name, &mail, &*self.entropy, self.clock.now()).await.unwrap();
+        self.token_of(&user, |_| {}).await
+    }
+
+    /// The key of a new token of a user, made as the test wants it.
+    pub async fn token_of(&self, user: &User, change: impl FnOnce(&mut TokenSpec)) -> String {
+        let mut spec = TokenSpec { enabled: true, ..TokenSpec::of_user(user.id) };
+        change(&mut spec);
+        let token = TokenManager(&self.state.database).create(spec, &*self.entropy, self.clock.now()).await.unwrap();
         token.key.reveal().to_owned()
+    }
+
+    /// The row of a user.
+    pub async fn user_row(&self, name: &str) -> User {
+        UserManager(&self.state.database).get_user_or_none(name).await.unwrap().unwrap()
+    }
+
+    /// The scope `debusine` with its workspace `System`.
+    pub async fn system(&self) -> (Scope, Workspace) {
+        let scope = ScopeManager(&self.state.database).get_scope_or_none("debusine").await.unwrap().unwrap();
+        let workspaces = WorkspaceManager(&self.state.database);
+        let workspace = workspaces.get_workspace_or_none(&scope, "System").await.unwrap().unwrap();
+        (scope, workspace)
+    }
+
+    /// Lets a user contribute to the workspace `System`.
+    pub async fn contributes(&self, name: &str) {
+        let (scope, workspace) = self.system().await;
+        self.has_role(name, &workspace, &scope, WorkspaceRole::Contributor).await;
+    }
+
+    /// Gives a user a role on a workspace, through a group of that role.
+    pub async fn has_role(&self, name: &str, workspace: &Workspace, scope: &Scope, role: WorkspaceRole) {
+        let (groups, workspaces) = (GroupManager(&self.state.database), WorkspaceManager(&self.state.database));
+        let now = self.clock.now();
+        let group_name = format!("{}-{role}", workspace.name);
+        let group = match groups.get_group_or_none(scope, None, &group_name).await.unwrap() {
+            Some(group) => group,
+            None => groups.create(scope, None, &group_name, false, None, now).await.unwrap(),
+        };
+        workspaces.grant_role(workspace, scope, &group, role, None, now).await.unwrap();
+        let user = self.user_row(name).await;
+        groups.add_users(&group, &[user], MembershipRole::Member, true, None, now).await.unwrap();
     }
 
     /// A token that belongs to nobody yet: its key.

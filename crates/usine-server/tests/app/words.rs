@@ -8,6 +8,8 @@ use serde_json::Value;
 pub trait Words {
     /// With this token.
     fn key(self, key: &str) -> RequestBuilder;
+    /// With these fields of a form.
+    fn fields(self, fields: &[(&str, &str)]) -> RequestBuilder;
     /// Sends it; the answer, which has this status.
     async fn sent(self, status: u16) -> Response;
     /// Sends it; the JSON in the answer, which has this status.
@@ -27,6 +29,11 @@ impl Words for RequestBuilder {
         let mut request = request.unwrap();
         request.headers_mut().insert(HeaderName::from_static("token"), HeaderValue::from_str(key).unwrap());
         RequestBuilder::from_parts(client, request)
+    }
+
+    fn fields(self, fields: &[(&str, &str)]) -> RequestBuilder {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.header("content-type", "application/x-www-form-urlencoded").body(form)
     }
 
     async fn sent(self, status: u16) -> Response {
