@@ -164,9 +164,12 @@ async fn show_in_workspace(
     base: Base,
     Path((workspace, id)): Path<(String, String)>,
 ) -> ApiResult<Json<Artifact>> {
+    let from = match requester.identity {
+        Identity::WorkRequest(_) => None,
+        _ => Some(visible_workspace(&state, &requester, Some(&workspace)).await?),
+    };
     let (row, place) = visible_artifact_anywhere(&state, &requester, &id).await?.ok_or_else(no_match)?;
-    if !matches!(requester.identity, Identity::WorkRequest(_)) {
-        let from = visible_workspace(&state, &requester, Some(&workspace)).await?;
+    if let Some(from) = from {
         let reached = reachable(&state, &requester.context, &from, &requester.scope).await?;
         if reached.iter().all(|place| place.workspace.id != row.workspace_id) {
             return Err(no_match());

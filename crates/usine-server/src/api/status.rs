@@ -11,7 +11,7 @@ use usine_model::work_request::{Statuses, TaskType};
 use usine_model::worker::WorkerType;
 use usine_protocol::status::{Queue, ServiceStatus, Whoami, Workers};
 
-use crate::auth::{Identity, Visitor};
+use crate::auth::{Identity, Requester};
 use crate::problem::ApiResult;
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -25,7 +25,7 @@ pub fn routes() -> Routes {
     )
 }
 
-async fn whoami(Visitor { identity, .. }: Visitor) -> Json<Whoami> {
+async fn whoami(Requester { identity, .. }: Requester) -> Json<Whoami> {
     let mut answer = Whoami { user: "<anonymous>".to_owned(), auth: true, work_request: None, worker: false };
     match identity {
         Identity::User(user) | Identity::Session(user) => answer.user = user.username,

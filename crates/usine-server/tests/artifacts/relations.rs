@@ -76,7 +76,7 @@ stories! {
 
         let made = server.post(PATH, relation(own, input)).key(&key).answers(201).await;
         let title = server.post(PATH, relation(input, own)).key(&key).refused(403).await;
-        assert!(title.contains("cannot create relations"), "it did not make the input: {title}");
+        assert!(title.contains("cannot add relations to"), "it did not make the input: {title}");
         let title = server.post(PATH, relation(own, foreign)).key(&key).refused(400).await;
         assert!(title.contains("does not exist"), "it does not see the foreign one: {title}");
 

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use reqwest::{Method, RequestBuilder};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use usine_db::entity::user;
 use usine_db::token::TokenSpec;
 use usine_db::work_request::{NewWorkRequest, SchedulerTags};
 use usine_db::{TokenManager, UserManager, WorkRequestManager, WorkerManager};
+use usine_model::permission::WorkspaceRole;
 use usine_model::token::TokenType;
 use usine_model::worker::WorkerType;
 
@@ -56,12 +54,10 @@ impl TestServer {
         self.app.end().await;
     }
 
-    /// Lets a user do everything.
+    /// Makes a user an owner of the workspace.
     pub async fn promote(&self, name: &str) {
-        let change = user::Entity::update_many()
-            .col_expr(user::Column::IsSuperuser, Expr::value(true))
-            .filter(user::Column::Username.eq(name));
-        assert_eq!(change.exec(self.state.database.reader()).await.unwrap().rows_affected, 1);
+        let (scope, workspace) = self.system().await;
+        self.has_role(name, &workspace, &scope, WorkspaceRole::Owner).await;
     }
 
     /// A work request that runs on a worker of its own, with these inputs; its id and the key that came with it.
