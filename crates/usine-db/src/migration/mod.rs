@@ -10,7 +10,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial), Box::new(Limits)]
+        vec![Box::new(Initial), Box::new(Limits), Box::new(Upkeep)]
     }
 }
 
@@ -62,6 +62,25 @@ impl MigrationTrait for Limits {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let sql = dialect(include_str!("m20261124_000002_limits.sql"), connection.get_database_backend());
+        connection.execute_unprepared(&sql).await?;
+        Ok(())
+    }
+}
+
+/// Indexes for what upkeep looks for.
+struct Upkeep;
+
+impl MigrationName for Upkeep {
+    fn name(&self) -> &str {
+        "m20261129_000004_upkeep"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Upkeep {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sql = dialect(include_str!("m20261129_000004_upkeep.sql"), connection.get_database_backend());
         connection.execute_unprepared(&sql).await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use usine_db::{Database, UserManager, WorkRequestManager, WorkspaceManager};
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
-use usine_server::requirements::{RequirementError, resolve, scheduler_tags};
+use usine_server::requirements::{RequirementError, named_artifacts, resolve, scheduler_tags};
 use usine_tasks::ServerFacts;
 
 use super::super::command_error;
@@ -75,6 +75,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
         task_type: args.task_type,
         task_data: data.clone(),
         event_reactions: reactions.map_or_else(|| json!({}), |reactions| Value::Object(reactions.map)),
+        inputs: named_artifacts(task, &data).map_err(|error| failed(error.to_string()))?,
         ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
     };
     let created = WorkRequestManager(database).create(&new, &tags, SystemClock.now()).await;
