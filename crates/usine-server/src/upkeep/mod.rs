@@ -11,7 +11,7 @@ mod vacuum;
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 use crate::channel::remind;
 use crate::state::AppState;
@@ -51,37 +51,38 @@ pub async fn run(state: AppState) {
 /// Deletes what has expired, for as long as the server runs. Several servers on one database may do so at once: what one
 /// has locked, the others leave to it.
 pub async fn run_expiry(state: AppState) {
-    each(&state, state.config.expire_interval, "delete what has expired", async || {
-        expire(&state.storage(), state.now(), false, &state.shutdown).await.map(drop)
-    })
-    .await;
+    let Some(mut tick) = calm_interval(state.config.expire_interval) else { return };
+    while comes(&state, &mut tick).await {
+        if let Err(error) = expire(&state.storage(), state.now(), false, &state.shutdown).await {
+            tracing::error!(%error, "cannot delete what has expired; it tries again");
+        }
+    }
 }
 
 /// Vacuums, for as long as the server runs.
 pub async fn run_vacuum(state: AppState) {
-    each(&state, state.config.vacuum_interval, "vacuum", async || {
-        vacuum(&state.storage(), &state.logs(), state.now(), false, &state.shutdown).await.map(drop)
-    })
-    .await;
+    let Some(mut tick) = calm_interval(state.config.vacuum_interval) else { return };
+    while comes(&state, &mut tick).await {
+        if let Err(error) = vacuum(&state.storage(), &state.logs(), state.now(), false, &state.shutdown).await {
+            tracing::error!(%error, "cannot vacuum; it tries again");
+        }
+    }
 }
 
-/// Does something every so many seconds, until the server stops; 0 is never.
-async fn each(state: &AppState, seconds: u32, what: &str, mut work: impl AsyncFnMut() -> Result<(), UpkeepError>) {
-    if seconds == 0 {
-        return;
-    }
-    let pause = Duration::from_secs(u64::from(seconds));
+/// Every so many seconds, but not at once; `None` for 0, which is never.
+fn calm_interval(seconds: u32) -> Option<Interval> {
+    let pause = Some(Duration::from_secs(u64::from(seconds))).filter(|pause| !pause.is_zero())?;
     let mut tick = interval_at(Instant::now() + pause.min(CALM), pause);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = state.shutdown.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        // Outside of the select: it is told of the shutdown, and comes to a good end.
-        if let Err(error) = work().await {
-            tracing::error!(%error, "cannot {what}; it tries again");
-        }
+    Some(tick)
+}
+
+/// Waits for the next tick; false if the server stops before. What is done at a tick is not broken off by the stop, but told
+/// of it, and comes to a good end.
+async fn comes(state: &AppState, tick: &mut Interval) -> bool {
+    tokio::select! {
+        () = state.shutdown.cancelled() => false,
+        _ = tick.tick() => true,
     }
 }
 

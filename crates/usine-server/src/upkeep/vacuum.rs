@@ -1,7 +1,5 @@
 //! Vacuum: what was begun and never ended, in the database, the store, the staging area and the live logs.
 
-use std::time::{Duration, SystemTime};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
