@@ -1,23 +1,30 @@
-//! Users, scopes and workspaces: whose, and where.
+//! Users.
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, Set};
 use usine_model::entropy::Entropy;
 use usine_model::names;
+use usine_model::permission::GlobalPermission;
 
 use crate::database::transact;
-use crate::entity::{scope, user, workspace};
-use crate::{Database, Error, Result};
+use crate::entity::{session, user, user_permission};
+use crate::{Database, Error, Result, Text};
 
-pub use scope::Model as Scope;
 pub use user::Model as User;
-pub use workspace::Model as Workspace;
 
 /// Characters of generated passwords: letters, digits, punctuation.
 const PASSWORD_CHARACTERS: &[u8] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,-./:;<=>?@[]^_{|}~";
+
+/// Shortest password that a person may choose, in characters.
+const MIN_PASSWORD: usize = 8;
+
+/// A hash that costs as much to verify as everybody's, and fits no password that anybody knows.
+const NOBODYS_PASSWORD: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbCE$4kVq0q3m9zj8mJ0lB6u8v3h5mQzJr0c1hX2o7m3b9eE";
 
 /// Makes and finds users.
 #[derive(Clone, Copy)]
@@ -64,6 +71,95 @@ impl UserManager<'_> {
         }
     }
 
+    /// Gives a user a new password: this one or, without one, a random one. Returns it; only its hash is stored. All sessions
+    /// of the user end.
+    pub async fn set_password(&self, user: &User, password: Option<&str>, entropy: &dyn Entropy) -> Result<String> {
+        let password = password.map_or_else(|| random_password(entropy), str::to_owned);
+        if password.chars().count() < MIN_PASSWORD {
+            return Err(Error::Invalid(format!("a password has at least {MIN_PASSWORD} characters")));
+        }
+        let hash = hash_password(&password, entropy)?;
+        transact!(self.0, tx => {
+            let change = user::ActiveModel { id: Set(user.id), password: Set(hash.clone()), ..Default::default() };
+            change.update(tx.connection()).await?;
+            session::Entity::delete_many().filter(session::Column::UserId.eq(user.id)).exec(tx.connection()).await?;
+            Ok(())
+        })?;
+        Ok(password)
+    }
+
+    /// Gives a user another e-mail address.
+    pub async fn change_email(&self, user: &User, email: &str) -> Result<User> {
+        if !is_email(email) {
+            return Err(Error::Invalid(format!("Error changing email: {email:?} is not an e-mail address")));
+        }
+        let change = user::ActiveModel { id: Set(user.id), email: Set(email.to_owned()), ..Default::default() };
+        self.change(change).await
+    }
+
+    /// Makes a user a superuser, who has all global permissions, or takes that away.
+    pub async fn set_superuser(&self, user: &User, is_superuser: bool) -> Result<User> {
+        self.change(user::ActiveModel { id: Set(user.id), is_superuser: Set(is_superuser), ..Default::default() }).await
+    }
+
+    /// Lets a user in, or keeps the user out: tokens and passwords of an inactive one do not work.
+    pub async fn set_active(&self, user: &User, is_active: bool) -> Result<User> {
+        self.change(user::ActiveModel { id: Set(user.id), is_active: Set(is_active), ..Default::default() }).await
+    }
+
+    async fn change(&self, change: user::ActiveModel) -> Result<User> {
+        let changed = transact!(self.0, tx => { Ok(change.clone().update(tx.connection()).await?) });
+        match changed {
+            Err(Error::Integrity(_)) => {
+                Err(Error::Invalid("A user with this username or email already exists".to_owned()))
+            }
+            other => other,
+        }
+    }
+
+    /// Allows something to a user everywhere. What is allowed already is fine.
+    pub async fn grant_permission(&self, user: &User, permission: GlobalPermission) -> Result<()> {
+        transact!(self.0, tx => {
+            let row = user_permission::ActiveModel { id: NotSet, user_id: Set(user.id), permission: Set(Text(permission)) };
+            let unless_there = OnConflict::columns([user_permission::Column::UserId, user_permission::Column::Permission])
+                .do_nothing()
+                .to_owned();
+            user_permission::Entity::insert(row).on_conflict(unless_there).exec_without_returning(tx.connection()).await?;
+            Ok(())
+        })
+    }
+
+    /// Takes it back. What is not allowed is fine.
+    pub async fn revoke_permission(&self, user: &User, permission: GlobalPermission) -> Result<()> {
+        transact!(self.0, tx => {
+            user_permission::Entity::delete_many()
+                .filter(user_permission::Column::UserId.eq(user.id))
+                .filter(user_permission::Column::Permission.eq(Text(permission)))
+                .exec(tx.connection())
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// What is allowed to a user everywhere.
+    pub async fn permissions(&self, user: &User) -> Result<Vec<GlobalPermission>> {
+        let rows = user_permission::Entity::find().filter(user_permission::Column::UserId.eq(user.id));
+        Ok(rows.all(self.0.reader()).await?.into_iter().map(|row| *row.permission).collect())
+    }
+
+    /// The person with this name and password, who may log in; or `None`. As slow for unknown names as for known ones, so that
+    /// the time does not tell which names there are.
+    pub async fn authenticate(&self, username: &str, password: &str, now: DateTime<Utc>) -> Result<Option<User>> {
+        let found = if names::is_valid_username(username) { self.get_user_or_none(username).await? } else { None };
+        let user = found.filter(|user| user.is_active && !user.is_system && !user.password.is_empty());
+        let hash = user.as_ref().map_or_else(|| NOBODYS_PASSWORD.to_owned(), |user| user.password.clone());
+        let password = password.to_owned();
+        let matches = tokio::task::spawn_blocking(move || verify(&hash, &password)).await.unwrap_or(false);
+        let Some(user) = user.filter(|_| matches) else { return Ok(None) };
+        let seen = user::ActiveModel { id: Set(user.id), last_login: Set(Some(now)), ..Default::default() };
+        self.change(seen).await.map(Some)
+    }
+
     /// All people, in the order in which they joined.
     pub async fn list(&self) -> Result<Vec<User>> {
         let people = user::Entity::find()
@@ -92,9 +188,12 @@ impl UserManager<'_> {
 impl User {
     /// Whether this is the user's password.
     pub fn check_password(&self, password: &str) -> bool {
-        PasswordHash::new(&self.password)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        verify(&self.password, password)
     }
+}
+
+fn verify(hash: &str, password: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 fn is_email(text: &str) -> bool {
@@ -119,51 +218,4 @@ fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<String> {
     let failed = |error: argon2::password_hash::Error| Error::Invalid(format!("cannot hash the password: {error}"));
     let salt = SaltString::encode_b64(&entropy.bytes32()[..16]).map_err(failed)?;
     Ok(Argon2::default().hash_password(password.as_bytes(), &salt).map_err(failed)?.to_string())
-}
-
-/// Finds scopes and workspaces.
-#[derive(Clone, Copy)]
-pub struct WorkspaceManager<'a>(pub &'a Database);
-
-impl WorkspaceManager<'_> {
-    /// The scope of this name, or `None`. What cannot be a name is not looked for: some of it (the character NUL) PostgreSQL
-    /// refuses as an error.
-    pub async fn get_scope_or_none(&self, name: &str) -> Result<Option<Scope>> {
-        if !names::is_valid_name(name) {
-            return Ok(None);
-        }
-        Ok(scope::Entity::find().filter(scope::Column::Name.eq(name)).one(self.0.reader()).await?)
-    }
-
-    /// The workspace of this name in the scope, or `None`; see [`Self::get_scope_or_none`].
-    pub async fn get_workspace_or_none(&self, scope: &Scope, name: &str) -> Result<Option<Workspace>> {
-        if !names::is_valid_name(name) {
-            return Ok(None);
-        }
-        let found = workspace::Entity::find()
-            .filter(workspace::Column::ScopeId.eq(scope.id))
-            .filter(workspace::Column::Name.eq(name))
-            .one(self.0.reader())
-            .await?;
-        Ok(found)
-    }
-
-    /// A workspace and its scope.
-    pub async fn get(&self, id: i64) -> Result<(Workspace, Scope)> {
-        let found = workspace::Entity::find_by_id(id).find_also_related(scope::Entity).one(self.0.reader()).await?;
-        match found {
-            Some((workspace, Some(scope))) => Ok((workspace, scope)),
-            _ => Err(Error::does_not_exist("Workspace", id)),
-        }
-    }
-
-    /// All workspaces with their scopes.
-    pub async fn list(&self) -> Result<Vec<(Workspace, Scope)>> {
-        let rows = workspace::Entity::find()
-            .find_also_related(scope::Entity)
-            .order_by_asc(workspace::Column::Id)
-            .all(self.0.reader())
-            .await?;
-        Ok(rows.into_iter().filter_map(|(workspace, scope)| Some((workspace, scope?))).collect())
-    }
 }

@@ -12,6 +12,7 @@ pub mod lookup;
 pub mod matching;
 pub mod names;
 pub mod output_data;
+pub mod permission;
 pub mod policy;
 pub mod tags;
 pub mod token;

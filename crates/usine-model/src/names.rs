@@ -21,6 +21,10 @@ const RESERVED_SCOPES: &[&str] = &[
     "workspace",
 ];
 
+/// Workspace names that would hide a page of the web interface.
+const RESERVED_WORKSPACES: &[&str] =
+    &["accounts", "artifact", "task-status", "user", "workers", "work-request", "workspaces"];
+
 /// Longest name of a scope, workspace, group or collection, in bytes.
 pub const MAX_NAME: usize = 255;
 
@@ -32,6 +36,11 @@ pub fn is_valid_name(name: &str) -> bool {
 /// Whether `name` may name a scope.
 pub fn is_valid_scope_name(name: &str) -> bool {
     is_valid_name(name) && !RESERVED_SCOPES.contains(&name)
+}
+
+/// Whether `name` may name a workspace.
+pub fn is_valid_workspace_name(name: &str) -> bool {
+    is_valid_name(name) && !RESERVED_WORKSPACES.contains(&name)
 }
 
 /// Whether `name` may name a user: letters, digits and `@ . + - _`, at most 150 characters, not only digits.

@@ -1,16 +1,24 @@
-//! Who is asking: the `Token` and `X-Debusine-Scope` headers, read once for each request.
+//! Who is asking: the `Token` and `X-Debusine-Scope` headers and the cookie of a session, read once for each request.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use usine_db::account::{Scope, User};
-use usine_db::{Token, TokenManager, UserManager, WorkRequest, WorkRequestManager, Worker, WorkspaceManager};
+use usine_db::account::User;
+use usine_db::tenancy::Scope;
+use usine_db::{
+    PermissionManager, ScopeManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager,
+    Worker,
+};
+use usine_model::permission::{Actor, Facts, OwnWorkRequest, PermissionContext, Predicate, SCOPE_CAN_DISPLAY};
 use usine_model::token::TokenType;
 use usine_model::work_request::Statuses;
 use usine_protocol::{SCOPE_HEADER, TOKEN_HEADER};
+use usine_tasks::input_artifact_ids;
 
 use crate::problem::{ApiError, ApiResult};
+use crate::routes::Access;
 use crate::state::AppState;
+use crate::web::cookies;
 
 /// Whoever sends a request.
 #[derive(Debug, Clone)]
@@ -19,6 +27,8 @@ pub struct Requester {
     pub scope: Scope,
     /// Who it is.
     pub identity: Identity,
+    /// What predicates ask.
+    pub context: PermissionContext,
 }
 
 /// The kinds of requesters. An unknown, expired or disabled token is nobody's.
@@ -28,6 +38,8 @@ pub enum Identity {
     Anonymous,
     /// A user's program.
     User(Box<User>),
+    /// A user's browser.
+    Session(Box<User>),
     /// A worker.
     Worker(Box<Worker>, Box<Token>),
     /// A worker, for the one work request that it runs.
@@ -38,8 +50,46 @@ pub enum Identity {
     External,
 }
 
+/// Whoever sends a request that is about no scope.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// Who it is.
+    pub identity: Identity,
+    /// What predicates ask.
+    pub context: PermissionContext,
+}
+
+impl Visitor {
+    /// Whoever sends this request, if the route admits them.
+    pub async fn of(state: &AppState, parts: &Parts) -> ApiResult<Self> {
+        let access = parts.extensions.get::<Access>();
+        let access = *access.ok_or_else(|| ApiError::Internal("a route does not say who may come in".into()))?;
+        let (identity, context) = identify(state, parts).await?;
+        if access.admits(&identity) { Ok(Self { identity, context }) } else { Err(identity.refusal()) }
+    }
+}
+
 impl Requester {
-    /// The user, or the error that tells what is missing.
+    /// Whoever sends this request, about this scope, if the route admits them and they may know of the scope.
+    pub async fn of(state: &AppState, parts: &Parts, scope: Scope) -> ApiResult<Self> {
+        let Visitor { identity, context } = Visitor::of(state, parts).await?;
+        // Workers are no tenants: their calls are about no scope. What a work request may see is listed in it. Who has but grants sees
+        // of a scope what nobody sees.
+        let seen = match context.actor {
+            _ if context.work_request.is_some() => true,
+            Actor::Worker => true,
+            Actor::ExplicitGrantsOnly => SCOPE_CAN_DISPLAY.allows(&PermissionContext::default(), &scope.facts()),
+            _ => SCOPE_CAN_DISPLAY.allows(&context, &scope.facts()),
+        };
+        if seen {
+            Ok(Self { scope, identity, context })
+        } else {
+            let text = format!("{} cannot display scope {}", identity.name(), scope.name);
+            Err(ApiError::Text(StatusCode::FORBIDDEN, text))
+        }
+    }
+
+    /// The user whose token it is, or the error that tells what is missing.
     pub fn user(&self) -> ApiResult<&User> {
         match &self.identity {
             Identity::User(user) => Ok(user),
@@ -55,18 +105,31 @@ impl Requester {
         }
     }
 
-    /// The name for messages.
-    pub fn name(&self) -> String {
-        match &self.identity {
-            Identity::User(user) => user.username.clone(),
-            Identity::Worker(worker, _) => worker.name.clone(),
-            Identity::WorkRequest(work_request) => format!("work request {}", work_request.id),
-            Identity::Anonymous | Identity::Activation | Identity::External => "AnonymousUser".to_owned(),
+    /// Whether the requester may do this with a resource.
+    pub fn may(&self, predicate: &Predicate, resource: &dyn Facts) -> bool {
+        predicate.allows(&self.context, resource)
+    }
+
+    /// The same; `name` is the resource's, for the error `REQUESTER cannot VERB NAME`.
+    pub fn check(&self, predicate: &Predicate, resource: &dyn Facts, name: &str) -> ApiResult<()> {
+        if self.may(predicate, resource) {
+            return Ok(());
         }
+        Err(ApiError::forbidden(format!("{} cannot {} {name}", self.identity.name(), predicate.verb)))
     }
 }
 
 impl Identity {
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::User(user) | Self::Session(user) => user.username.clone(),
+            Self::Worker(worker, _) => worker.name.clone(),
+            Self::WorkRequest(work_request) => format!("work request {}", work_request.id),
+            Self::Anonymous | Self::Activation | Self::External => "AnonymousUser".to_owned(),
+        }
+    }
+
     fn refusal(&self) -> ApiError {
         match self {
             Self::Anonymous => ApiError::not_authenticated(),
@@ -80,40 +143,88 @@ pub fn presented_key(parts: &Parts) -> Option<&str> {
     Some(parts.headers.get(TOKEN_HEADER)?.to_str().unwrap_or_default())
 }
 
-/// Finds out whose key it is.
-pub async fn identify(state: &AppState, key: Option<&str>) -> ApiResult<Identity> {
-    let Some(key) = key else { return Ok(Identity::Anonymous) };
+/// Who it is by token or session, and what they may do.
+async fn identify(state: &AppState, parts: &Parts) -> ApiResult<(Identity, PermissionContext)> {
+    let by_token = by_key(state, presented_key(parts)).await?;
+    let session = match cookies::session(&parts.headers) {
+        Some(key) => SessionManager(&state.database).user(&key, state.now()).await?,
+        None => None,
+    };
+    match (by_token, session) {
+        ((Identity::User(_), _), Some(_)) => Err(ApiError::Text(
+            StatusCode::FORBIDDEN,
+            "cannot use both Django and user token authentication".to_owned(),
+        )),
+        ((Identity::Anonymous, _), Some(user)) => {
+            let context = PermissionManager(&state.database).context_of(&user).await?;
+            Ok((Identity::Session(Box::new(user)), context))
+        }
+        (by_token, _) => Ok(by_token),
+    }
+}
+
+/// Whose key it is, and what they may do.
+pub async fn by_key(state: &AppState, key: Option<&str>) -> ApiResult<(Identity, PermissionContext)> {
+    let nobody = || (Identity::Anonymous, PermissionContext::default());
+    let actor = |actor| PermissionContext { actor, ..PermissionContext::default() };
+    let Some(key) = key else { return Ok(nobody()) };
     let (database, now) = (&state.database, state.now());
     let tokens = TokenManager(database);
-    let Some(token) = tokens.get_token_or_none(key, now).await?.filter(|token| token.enabled) else {
-        return Ok(Identity::Anonymous);
-    };
+    let Some(token) = tokens.get_token_or_none(key, now).await? else { return Ok(nobody()) };
     tokens.seen(&token, false, now).await?;
+    if !token.enabled {
+        return Ok(nobody());
+    }
+    let permissions = PermissionManager(database);
     match *token.token_type {
         TokenType::User => {
-            let Some(id) = token.user_id else { return Ok(Identity::Anonymous) };
+            let Some(id) = token.user_id else { return Ok(nobody()) };
             let user = UserManager(database).get(id).await?;
-            if user.is_active {
-                Ok(Identity::User(Box::new(user)))
-            } else {
-                Err(ApiError::Text(StatusCode::FORBIDDEN, "user token has an inactive user".to_owned()))
+            if !user.is_active {
+                return Err(ApiError::Text(StatusCode::FORBIDDEN, "user token has an inactive user".to_owned()));
             }
+            let context = if token.explicit_grants_only {
+                actor(Actor::ExplicitGrantsOnly)
+            } else {
+                permissions.context_of(&user).await?
+            };
+            Ok((Identity::User(Box::new(user)), context))
         }
         TokenType::Worker => Ok(match token.worker(database).await? {
-            Some(worker) => Identity::Worker(Box::new(worker), Box::new(token)),
-            None => Identity::Anonymous,
+            Some(worker) => (Identity::Worker(Box::new(worker), Box::new(token)), actor(Actor::Worker)),
+            None => nobody(),
         }),
         TokenType::WorkRequest => {
-            let Some(id) = token.work_request_id else { return Ok(Identity::Anonymous) };
-            let work_request = WorkRequestManager(database).get(id).await?;
-            if *work_request.status == Statuses::Running {
-                Ok(Identity::WorkRequest(Box::new(work_request)))
-            } else {
-                Err(ApiError::Text(StatusCode::FORBIDDEN, "work request is not running".to_owned()))
+            let Some(id) = token.work_request_id else { return Ok(nobody()) };
+            let row = WorkRequestManager(database).get(id).await?;
+            if *row.status != Statuses::Running {
+                return Err(ApiError::Text(StatusCode::FORBIDDEN, "work request is not running".to_owned()));
             }
+            let context = context_of_work_request(state, &row).await?;
+            Ok((Identity::WorkRequest(Box::new(row)), context))
         }
-        TokenType::WorkerActivation => Ok(Identity::Activation),
-        TokenType::ExternalUser => Ok(Identity::External),
+        TokenType::WorkerActivation => Ok((Identity::Activation, actor(Actor::Worker))),
+        TokenType::ExternalUser => Ok((Identity::External, actor(Actor::ExplicitGrantsOnly))),
+    }
+}
+
+/// Who acts for a work request may do what its creator may, as far as it is for that work request.
+async fn context_of_work_request(state: &AppState, row: &WorkRequest) -> ApiResult<PermissionContext> {
+    let creator = UserManager(&state.database).get(row.created_by_id).await?;
+    let inputs = row.dynamic_task_data.as_ref().map(input_artifact_ids).unwrap_or_default();
+    let own = OwnWorkRequest { id: row.id, workspace_id: row.workspace_id, inputs: inputs.into_iter().collect() };
+    let context = PermissionManager(&state.database).context_of(&creator).await?;
+    Ok(PermissionContext { work_request: Some(own), ..context })
+}
+
+/// Whoever sends a request, where it does not matter what it is about.
+pub struct Caller(pub Identity);
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        Ok(Self(Visitor::of(state, parts).await?.identity))
     }
 }
 
@@ -125,9 +236,8 @@ impl FromRequestParts<AppState> for Requester {
             None => state.config.default_scope.clone(),
             Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         };
-        let scope = WorkspaceManager(&state.database).get_scope_or_none(&name).await?;
+        let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?;
         let scope = scope.ok_or_else(|| ApiError::Text(StatusCode::NOT_FOUND, format!("Scope {name:?} not found")))?;
-        let identity = identify(state, presented_key(parts)).await?;
-        Ok(Self { scope, identity })
+        Self::of(state, parts, scope).await
     }
 }

@@ -1,4 +1,4 @@
-//! The server: REST API, channels of workers and followers, scheduler, upkeep.
+//! The server: REST API, pages, channels of workers and followers, scheduler, upkeep.
 //!
 //! Everything that changes state calls a manager of `usine-db`; what happened comes back as events after the commit, and
 //! wakes the scheduler ([`scheduler`]), tells workers and followers ([`channel`]). What must happen by the clock is in
@@ -13,11 +13,13 @@ pub mod paths;
 pub mod permissions;
 pub mod problem;
 pub mod requirements;
+pub mod routes;
 pub mod scheduler;
 mod serve;
 pub mod state;
 pub mod upkeep;
+pub mod web;
 
 pub use config::Config;
-pub use serve::{Server, StartError};
+pub use serve::{Server, StartError, routes as all_routes};
 pub use state::AppState;

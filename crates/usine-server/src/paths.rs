@@ -18,6 +18,13 @@ pub fn artifact(scope: &str, workspace: &str, id: i64) -> String {
 #[derive(Debug, Clone)]
 pub struct Base(pub String);
 
+impl Base {
+    /// Whether the client reached us over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Base {
     type Rejection = std::convert::Infallible;
 

@@ -1,76 +1,56 @@
-//! Who may do what. Each predicate is here and nowhere else.
-//!
-//! There is one workspace now, `System`, which is public: anybody may look, every user may contribute. Roles on scopes and
-//! workspaces will be decided here too.
+//! What a requester may see, looked up and judged in one step. Which rule holds for what is in `usine_model::permission`; what may
+//! not be seen is answered like what is not there.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
-use usine_db::account::{Scope, Workspace};
-use usine_db::artifact::Artifact;
-use usine_db::{Database, WorkspaceManager};
-use usine_tasks::input_artifact_ids;
+use usine_db::artifact::{Artifact, ArtifactManager};
+use usine_db::tenancy::{Scope, Workspace};
+use usine_db::{WorkRequest, WorkRequestManager, WorkspaceManager};
+use usine_model::permission::{
+    ARTIFACT_CAN_DISPLAY, ArtifactFacts, PermissionContext, WORK_REQUEST_CAN_DISPLAY, WORKSPACE_CAN_DISPLAY,
+    WorkRequestFacts,
+};
 
-use crate::auth::{Identity, Requester};
+use crate::auth::Requester;
 use crate::problem::{ApiError, ApiResult};
+use crate::state::AppState;
 
-/// Whether the requester may see what is in a workspace.
-pub fn can_see(requester: &Requester, workspace: &Workspace) -> bool {
-    match &requester.identity {
-        Identity::Anonymous | Identity::External => workspace.public,
-        Identity::User(_) => true,
-        Identity::WorkRequest(work_request) => work_request.workspace_id == workspace.id || workspace.public,
-        // A worker's own token reads nothing: it has one for each work request.
-        Identity::Worker(..) | Identity::Activation => false,
-    }
+/// A workspace with its scope.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// Its scope.
+    pub scope: Scope,
 }
 
-/// Whether the requester may add to a workspace: every user, and a work request to its own.
-pub fn can_contribute(requester: &Requester, workspace: &Workspace) -> bool {
-    match &requester.identity {
-        Identity::User(_) => true,
-        Identity::WorkRequest(work_request) => work_request.workspace_id == workspace.id,
-        _ => false,
+impl Place {
+    /// `SCOPE/WORKSPACE`.
+    pub fn name(&self) -> String {
+        self.workspace.full_name(&self.scope)
     }
-}
 
-/// Whether the requester may see an artifact of a workspace. A work request sees what it made and what it was given.
-pub fn can_see_artifact(requester: &Requester, artifact: &Artifact, workspace: &Workspace) -> bool {
-    match &requester.identity {
-        Identity::WorkRequest(work_request) => {
-            let inputs: BTreeSet<i64> =
-                work_request.dynamic_task_data.as_ref().map(input_artifact_ids).unwrap_or_default();
-            artifact.created_by_work_request_id == Some(work_request.id) || inputs.contains(&artifact.id)
-        }
-        _ => can_see(requester, workspace),
+    /// What predicates ask of a work request here.
+    pub fn work_request(&self, row: &WorkRequest) -> WorkRequestFacts {
+        let workspace = self.workspace.facts(&self.scope);
+        WorkRequestFacts { workspace, id: row.id, created_by: row.created_by_id }
     }
-}
 
-/// Whether the requester may add files and relations to an artifact of a workspace: whoever may contribute there, and the
-/// work request that made it.
-pub fn can_change_artifact(requester: &Requester, artifact: &Artifact, workspace: &Workspace) -> bool {
-    match &requester.identity {
-        Identity::WorkRequest(own) => artifact.created_by_work_request_id == Some(own.id),
-        _ => can_contribute(requester, workspace),
+    /// What predicates ask of an artifact here.
+    pub fn artifact(&self, row: &Artifact) -> ArtifactFacts {
+        let workspace = self.workspace.facts(&self.scope);
+        ArtifactFacts { workspace, id: row.id, created_by_work_request: row.created_by_work_request_id }
     }
-}
-
-/// Whether the requester may delete relations of the artifacts of a workspace, as its owners may. No roles are stored
-/// yet: these are the superusers.
-pub fn can_delete_relations(requester: &Requester) -> bool {
-    matches!(&requester.identity, Identity::User(user) if user.is_superuser)
 }
 
 /// The workspace of this name (or the default one) in the requester's scope, if the requester may see it.
-pub async fn visible_workspace(
-    database: &Database,
-    requester: &Requester,
-    name: Option<&str>,
-    default: &str,
-) -> ApiResult<Workspace> {
-    let found = WorkspaceManager(database).get_workspace_or_none(&requester.scope, name.unwrap_or(default)).await?;
-    match (found.filter(|workspace| can_see(requester, workspace)), name) {
+pub async fn visible_workspace(state: &AppState, requester: &Requester, name: Option<&str>) -> ApiResult<Workspace> {
+    let (scope, default) = (&requester.scope, state.config.default_workspace.as_str());
+    let found = WorkspaceManager(&state.database).get_workspace_or_none(scope, name.unwrap_or(default)).await?;
+    let seen = found.filter(|workspace| requester.may(&WORKSPACE_CAN_DISPLAY, &workspace.facts(scope)));
+    match (seen, name) {
         (Some(workspace), _) => Ok(workspace),
-        (None, Some(name)) => Err(workspace_not_found(name, &requester.scope)),
+        (None, Some(name)) => Err(workspace_not_found(name, scope)),
         (None, None) => Err(ApiError::bad_request("Cannot deserialize").field("workspace", "This field is required.")),
     }
 }
@@ -80,8 +60,63 @@ pub fn workspace_not_found(name: &str, scope: &Scope) -> ApiError {
     ApiError::not_found("Workspace not found").detail(format!("Workspace {name} not found in scope {}", scope.name))
 }
 
-/// `NAME cannot ACTION SCOPE/WORKSPACE`.
-pub fn refused(requester: &Requester, action: &str, workspace: &Workspace) -> ApiError {
-    let resource = format!("{}/{}", requester.scope.name, workspace.name);
-    ApiError::forbidden(format!("{} cannot {action} {resource}", requester.name()))
+/// The work request of this id in the requester's scope, if the requester may see it.
+pub async fn visible_work_request(
+    state: &AppState,
+    requester: &Requester,
+    id: &str,
+) -> ApiResult<Option<(WorkRequest, Place)>> {
+    let Ok(id) = id.parse() else { return Ok(None) };
+    let Some(row) = WorkRequestManager(&state.database).get_or_none(id).await? else { return Ok(None) };
+    let (workspace, scope) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
+    let place = Place { workspace, scope };
+    let seen =
+        place.scope.id == requester.scope.id && requester.may(&WORK_REQUEST_CAN_DISPLAY, &place.work_request(&row));
+    Ok(seen.then_some((row, place)))
+}
+
+/// The artifact of this id in any scope, if the requester may see it: older clients do not name the scope of an upload.
+pub async fn visible_artifact_anywhere(
+    state: &AppState,
+    requester: &Requester,
+    id: &str,
+) -> ApiResult<Option<(Artifact, Place)>> {
+    let Ok(id) = id.parse() else { return Ok(None) };
+    let Some(row) = ArtifactManager(&state.database).get_or_none(id).await? else { return Ok(None) };
+    let (workspace, scope) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
+    let place = Place { workspace, scope };
+    let seen = requester.may(&ARTIFACT_CAN_DISPLAY, &place.artifact(&row));
+    Ok(seen.then_some((row, place)))
+}
+
+/// The artifact of this id in the requester's scope, if the requester may see it.
+pub async fn visible_artifact(
+    state: &AppState,
+    requester: &Requester,
+    id: &str,
+) -> ApiResult<Option<(Artifact, Place)>> {
+    let found = visible_artifact_anywhere(state, requester, id).await?;
+    Ok(found.filter(|(_, place)| place.scope.id == requester.scope.id))
+}
+
+/// Where a lookup from a workspace arrives: itself, then its parents in order, each followed by its own. What is not to be seen is
+/// passed by, with all that lies behind it; so are loops.
+pub async fn reachable(
+    state: &AppState,
+    context: &PermissionContext,
+    from: &Workspace,
+    scope: &Scope,
+) -> ApiResult<Vec<Place>> {
+    let manager = WorkspaceManager(&state.database);
+    let mut places = Vec::new();
+    let mut known = HashSet::new();
+    let mut ahead = vec![(from.clone(), scope.clone())];
+    while let Some((workspace, scope)) = ahead.pop() {
+        if !WORKSPACE_CAN_DISPLAY.allows(context, &workspace.facts(&scope)) || !known.insert(workspace.id) {
+            continue;
+        }
+        ahead.extend(manager.inheritance(&workspace).await?.into_iter().rev());
+        places.push(Place { workspace, scope });
+    }
+    Ok(places)
 }

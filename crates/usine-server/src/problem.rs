@@ -41,6 +41,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, title)
     }
 
+    /// 503: the server has its hands full.
+    pub fn unavailable(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable").detail(detail)
+    }
+
     /// 403 with a title.
     pub fn forbidden(title: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, title)
@@ -121,17 +126,17 @@ impl From<std::io::Error> for ApiError {
     }
 }
 
-/// Largest body of a request that is not an upload, in bytes.
+/// Largest body of most requests that are no uploads, in bytes.
 const MAX_BODY: usize = 2 << 20;
 
 /// Most bytes of a refused body that are read before the answer.
 const MAX_DRAINED: usize = 64 << 20;
 
-/// The body of a request. One that is too large, or breaks off, is answered as every other error.
+/// The body of a request, of at most `MAX` bytes. One that is too large, or breaks off, is answered as every other error.
 #[derive(Debug)]
-pub struct Payload(pub Bytes);
+pub struct Payload<const MAX: usize = MAX_BODY>(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Payload {
+impl<S: Send + Sync, const MAX: usize> FromRequest<S> for Payload<MAX> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
@@ -139,9 +144,9 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| ApiError::bad_request("Error").detail(error.to_string()))?;
-            if bytes.len() + piece.len() > MAX_BODY {
+            if bytes.len() + piece.len() > MAX {
                 drain(&mut body).await;
-                let detail = format!("The body has more than {MAX_BODY} bytes");
+                let detail = format!("The body has more than {MAX} bytes");
                 return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Error").detail(detail));
             }
             bytes.extend_from_slice(&piece);

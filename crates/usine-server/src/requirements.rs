@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use usine_db::Database;
-use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::{Artifact, ArtifactManager};
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::SchedulerTags;
+use usine_db::{Database, PermissionManager, UserManager, WorkspaceManager};
 use usine_model::lookup::{LookupElement, LookupSingle};
+use usine_model::permission::ARTIFACT_CAN_DISPLAY;
 use usine_model::tags;
 use usine_tasks::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, TaskDataError};
+
+use crate::permissions::Place;
 
 /// Task data that cannot be used: what is wrong, by path; or the database failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,18 +26,20 @@ pub enum RequirementError {
     Database(#[from] usine_db::Error),
 }
 
-/// Finds every artifact that the task data name.
+/// Finds every artifact that the task data name: those of the workspace, and those of others that the creator of the work request may
+/// see.
 pub async fn resolve(
     database: &Database,
     task: &dyn Task,
     data: &Value,
     workspace: &Workspace,
+    creator: i64,
 ) -> Result<Resolved, RequirementError> {
     let mut resolved = Resolved::new();
     for input in task.inputs(data)? {
         let artifacts = match &input.lookup {
             InputLookup::Single(lookup) => {
-                vec![resolve_one(database, &input, &input.field, lookup, workspace).await?]
+                vec![resolve_one(database, &input, &input.field, lookup, workspace, creator).await?]
             }
             InputLookup::Multiple(lookup) => {
                 let elements = lookup.elements().map_err(|error| TaskDataError::at(&input.field, error.to_string()))?;
@@ -43,7 +48,7 @@ pub async fn resolve(
                     let field = format!("{}[{index}]", input.field);
                     match element {
                         LookupElement::Single(lookup) => {
-                            artifacts.push(resolve_one(database, &input, &field, lookup, workspace).await?);
+                            artifacts.push(resolve_one(database, &input, &field, lookup, workspace, creator).await?);
                         }
                         LookupElement::Filter(_) => return Err(no_collections(&field, "a filter").into()),
                     }
@@ -113,10 +118,17 @@ async fn resolve_one(
     field: &str,
     lookup: &LookupSingle,
     workspace: &Workspace,
+    creator: i64,
 ) -> Result<ResolvedArtifact, RequirementError> {
     let id = lookup.artifact_id().ok_or_else(|| no_collections(field, &format!("{:?}", lookup.to_string())))?;
-    // An artifact of another workspace is as good as none: its existence does not leak.
-    let found = ArtifactManager(database).get_or_none(id).await?.filter(|found| found.workspace_id == workspace.id);
+    let found = ArtifactManager(database).get_or_none(id).await?;
+    let found = match found {
+        Some(artifact) if artifact.workspace_id != workspace.id => {
+            // What the creator may not see is as good as none: its existence does not leak.
+            can_see(database, creator, &artifact).await?.then_some(artifact)
+        }
+        found => found,
+    };
     let artifact = found.ok_or_else(|| TaskDataError::at(field, format!("artifact {id} does not exist")))?;
     if !input.categories.contains(&artifact.category) {
         let valid: Vec<_> = input.categories.iter().map(|category| format!("'{category}'")).collect();
@@ -125,6 +137,13 @@ async fn resolve_one(
         return Err(TaskDataError::at(field, problem).into());
     }
     Ok(found_by(json!(lookup), artifact, workspace))
+}
+
+async fn can_see(database: &Database, user: i64, artifact: &Artifact) -> usine_db::Result<bool> {
+    let (workspace, scope) = WorkspaceManager(database).get(artifact.workspace_id).await?;
+    let user = UserManager(database).get(user).await?;
+    let context = PermissionManager(database).context_of(&user).await?;
+    Ok(ARTIFACT_CAN_DISPLAY.allows(&context, &Place { workspace, scope }.artifact(artifact)))
 }
 
 fn no_collections(field: &str, lookup: &str) -> TaskDataError {

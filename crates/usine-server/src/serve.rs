@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::ServiceExt;
 use axum::extract::Request;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -23,11 +23,16 @@ use usine_store::{FileStore, LocalStore, Uploads};
 use crate::channel::{self, Hub};
 use crate::config::Config;
 use crate::live_log::LiveLogs;
+use crate::routes::Routes;
 use crate::state::{AppState, Inner};
+use crate::web::{self, LoginLimit};
 use crate::{api, scheduler, upkeep};
 
 /// Connections have this long to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// So many clients may wait for their users at once (`debusine setup`): nobody has to log in to wait.
+const ENROLMENTS: usize = 100;
 
 /// A server that listens.
 pub struct Server {
@@ -93,6 +98,9 @@ impl Server {
             hub: Hub::default(),
             live_logs,
             scheduler: Notify::new(),
+            enrolments: Notify::new(),
+            enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
+            logins: LoginLimit::default(),
             shutdown,
             started_at,
         });
@@ -119,8 +127,10 @@ impl Server {
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
         tasks.spawn(upkeep::run_expiry(state.clone()));
         tasks.spawn(upkeep::run_vacuum(state.clone()));
-        let router = api::router()
-            .merge(channel::router())
+        let router = routes()
+            .into_router()
+            .fallback(api::not_found)
+            .method_not_allowed_fallback(api::method_not_allowed)
             .layer(CatchPanicLayer::new())
             .layer(TraceLayer::new_for_http())
             .with_state(state.clone());
@@ -141,6 +151,11 @@ impl Server {
         state.database.close().await;
         served
     }
+}
+
+/// All routes there are.
+pub fn routes() -> Routes {
+    api::routes().merge(channel::routes()).merge(web::routes())
 }
 
 fn directory<E: Into<Box<dyn std::error::Error + Send + Sync>>>(

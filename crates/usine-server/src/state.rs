@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use usine_db::Database;
 use usine_model::clock::{Clock, to_stored_precision};
@@ -15,6 +15,7 @@ use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::upkeep::{Logs, Storage};
+use crate::web::LoginLimit;
 
 /// The shared state; cheap to clone.
 #[derive(Clone)]
@@ -42,6 +43,12 @@ pub struct Inner {
     pub live_logs: LiveLogs,
     /// Wakes the scheduler.
     pub scheduler: Notify,
+    /// Wakes clients that wait for their users to let them in.
+    pub enrolments: Notify,
+    /// One for each client that may wait so.
+    pub enrolment_turns: Arc<Semaphore>,
+    /// Who has tried wrong passwords of late.
+    pub logins: LoginLimit,
     /// Ends background tasks and connections.
     pub shutdown: CancellationToken,
     /// When the server started: silent workers have a lease of grace from here on.

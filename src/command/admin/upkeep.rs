@@ -114,6 +114,7 @@ fn expired_lines(expired: &Expired) -> Vec<String> {
     }
     lines.extend(expired.artifacts.iter().map(|id| format!("Deleted artifact {id}")));
     lines.extend(files_line(expired.files, expired.bytes));
+    lines.extend(expired.groups.iter().map(|name| format!("Deleted ephemeral group {name}")));
     lines.push(match expired.tokens {
         0 => "There were no expired tokens".to_owned(),
         count => format!("Deleting {count} expired tokens"),
@@ -173,6 +174,7 @@ mod tests {
             artifacts: [7].into(),
             files: 3,
             bytes: 10,
+            groups: vec!["friends".to_owned()],
             tokens: 1,
         };
         assert_eq!(
@@ -181,6 +183,7 @@ mod tests {
                 "Deleting 2 expired work requests and 0 expired collections",
                 "Deleted artifact 7",
                 "Deleting 3 file(s) from the store: 10 bytes",
+                "Deleted ephemeral group friends",
                 "Deleting 1 expired tokens",
             ]
         );

@@ -1,12 +1,14 @@
 //! Lists of artifacts, and what work requests have made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationTrait};
 use usine_model::artifact::ArtifactCategory;
+use usine_model::permission::{ARTIFACT_CAN_DISPLAY, PermissionContext};
 
 use super::{Artifact, ArtifactManager, BATCH};
-use crate::entity::artifact;
+use crate::entity::{artifact, workspace};
+use crate::tenancy::permission::condition;
 use crate::{Result, Text};
 
 /// Which artifacts to list. `None` does not restrict.
@@ -34,6 +36,25 @@ impl ArtifactManager<'_> {
                 .all(self.0.reader())
                 .await?;
             found.extend(rows.into_iter().map(|row| (row.id, row)));
+        }
+        Ok(found)
+    }
+
+    /// Those of these artifacts that somebody may see.
+    pub async fn displayable_among(&self, context: &PermissionContext, ids: &[i64]) -> Result<BTreeSet<i64>> {
+        let mut found = BTreeSet::new();
+        for ids in ids.chunks(BATCH) {
+            let seen: Vec<i64> = artifact::Entity::find()
+                .select_only()
+                .column(artifact::Column::Id)
+                .inner_join(workspace::Entity)
+                .join(JoinType::InnerJoin, workspace::Relation::Scope.def())
+                .filter(artifact::Column::Id.is_in(ids.iter().copied()))
+                .filter(condition(&ARTIFACT_CAN_DISPLAY, context))
+                .into_tuple()
+                .all(self.0.reader())
+                .await?;
+            found.extend(seen);
         }
         Ok(found)
     }

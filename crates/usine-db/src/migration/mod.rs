@@ -10,7 +10,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial), Box::new(Limits), Box::new(Upkeep)]
+        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy), Box::new(Upkeep)]
     }
 }
 
@@ -62,6 +62,25 @@ impl MigrationTrait for Limits {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let sql = dialect(include_str!("m20261124_000002_limits.sql"), connection.get_database_backend());
+        connection.execute_unprepared(&sql).await?;
+        Ok(())
+    }
+}
+
+/// Groups, roles, inheritance, enrolment, sessions.
+struct Tenancy;
+
+impl MigrationName for Tenancy {
+    fn name(&self) -> &str {
+        "m20261129_000003_tenancy"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Tenancy {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sql = dialect(include_str!("m20261129_000003_tenancy.sql"), connection.get_database_backend());
         connection.execute_unprepared(&sql).await?;
         Ok(())
     }

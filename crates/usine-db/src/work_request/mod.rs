@@ -2,9 +2,10 @@
 //!
 //! Each step is one transaction that locks the row, asks the pure rules, changes it with the old status in the
 //! statement's condition, and writes the event. [`create`] makes them, [`handout`] gives them to workers and takes the
-//! reports, [`retry`] replaces them.
+//! reports, [`retry`] replaces them, [`decision`] asks people.
 
 mod create;
+mod decision;
 mod handout;
 mod manager;
 mod retry;
@@ -26,6 +27,7 @@ use crate::worker::{Worker, occupying};
 use crate::{Database, Error, Result, Text};
 
 pub use create::{NewWorkRequest, SchedulerTags};
+pub use decision::{ConfirmError, Decision, UnblockError};
 pub use handout::{HandedOut, Loss, ReportOutcome};
 pub use manager::{ListFilter, QueueCount, WorkRequestManager};
 pub use retry::{RetryError, RetryReason};

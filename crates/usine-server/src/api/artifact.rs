@@ -4,21 +4,22 @@ mod duration;
 
 use std::collections::{BTreeMap, HashMap};
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::Json;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::{Map, json};
-use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::{ArtifactFilter, File, FileInArtifact, NewArtifact, NewFile, expire_at};
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::{Artifact as Row, ArtifactManager, WorkRequestManager, WorkspaceManager};
 use usine_model::artifact::{ArtifactCategory, ArtifactPath, validate_data, validate_files};
+use usine_model::permission::WORKSPACE_CAN_CREATE_ARTIFACTS;
 use usine_protocol::artifact::{Artifact, Checksums, CreateArtifact, File as WireFile, NewFile as WireNewFile};
 
 use crate::auth::{Identity, Requester};
 use crate::paths::{self, Base};
-use crate::permissions::{can_contribute, can_see, can_see_artifact, refused, visible_workspace};
+use crate::permissions::{reachable, visible_artifact, visible_artifact_anywhere, visible_workspace};
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_value};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// Most bytes of a request that makes an artifact: some 50,000 files, or the data of the largest upload many times over.
@@ -33,12 +34,12 @@ const LIST_LENGTH: (u64, u64) = (100, 1000);
 const TITLE: &str = "Cannot deserialize artifact";
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/1.0/artifact/", post(create).layer(DefaultBodyLimit::max(MAX_BODY)))
-        .route("/api/1.0/artifact/{id}/", get(show))
-        .route("/api/1.0/artifact/{workspace}/{id}/", get(show_in_workspace))
-        .route("/api/usine/1.0/artifact/", get(list))
+pub fn routes() -> Routes {
+    Routes::new()
+        .post("/api/1.0/artifact/", Access::UserOrWorkRequest, create)
+        .get("/api/1.0/artifact/{id}/", Access::Everybody, show)
+        .get("/api/1.0/artifact/{workspace}/{id}/", Access::Everybody, show_in_workspace)
+        .get("/api/usine/1.0/artifact/", Access::Everybody, list)
 }
 
 /// Makes an artifact. Its files come afterwards, one by one, where they are not known already.
@@ -46,11 +47,8 @@ async fn create(
     State(state): State<AppState>,
     requester: Requester,
     base: Base,
-    Payload(body): Payload,
+    Payload(body): Payload<MAX_BODY>,
 ) -> ApiResult<(StatusCode, Json<Artifact>)> {
-    if !matches!(requester.identity, Identity::WorkRequest(_)) {
-        requester.user()?;
-    }
     let mut body = json_body(&body)?;
     let delay = body.as_object_mut().and_then(|body| body.remove("expiration_delay"));
     let body: CreateArtifact = parse_value(body, TITLE)?;
@@ -59,12 +57,10 @@ async fn create(
         expiration_delay.map_err(|message| ApiError::bad_request(TITLE).field("expiration_delay", message))?;
     let files = body.files.into_iter().map(new_file).collect::<ApiResult<Vec<_>>>()?;
 
-    let default = &state.config.default_workspace;
-    let workspace = visible_workspace(&state.database, &requester, body.workspace.as_deref(), default).await?;
+    let workspace = place_for(&state, &requester, body.workspace.as_deref()).await?;
     let (created_by, created_by_work_request) = maker(&state, &requester, body.work_request).await?;
-    if !can_contribute(&requester, &workspace) {
-        return Err(refused(&requester, "create artifacts in", &workspace));
-    }
+    let scope = &requester.scope;
+    requester.check(&WORKSPACE_CAN_CREATE_ARTIFACTS, &workspace.facts(scope), &workspace.full_name(scope))?;
     let category: ArtifactCategory = body
         .category
         .parse()
@@ -91,6 +87,17 @@ async fn create(
     })?;
     let files = artifacts.files(made.id).await?;
     Ok((StatusCode::CREATED, Json(present(&base, &requester.scope, &workspace, made, files))))
+}
+
+/// Where it is to be: a work request finds its own workspace, whatever has become of its creator's roles.
+async fn place_for(state: &AppState, requester: &Requester, name: Option<&str>) -> ApiResult<Workspace> {
+    if let Identity::WorkRequest(own) = &requester.identity {
+        let (workspace, scope) = WorkspaceManager(&state.database).get(own.workspace_id).await?;
+        if scope.id == requester.scope.id && name == Some(workspace.name.as_str()) {
+            return Ok(workspace);
+        }
+    }
+    visible_workspace(state, requester, name).await
 }
 
 fn new_file((path, file): (String, WireNewFile)) -> ApiResult<NewFile> {
@@ -144,47 +151,34 @@ async fn show(
     base: Base,
     Path(id): Path<String>,
 ) -> ApiResult<Json<Artifact>> {
-    let (row, workspace) = visible(&state, &requester, &id).await?.ok_or_else(no_match)?;
+    let (row, place) = visible_artifact(&state, &requester, &id).await?.ok_or_else(no_match)?;
     let files = ArtifactManager(&state.database).files(row.id).await?;
-    Ok(Json(present(&base, &requester.scope, &workspace, row, files)))
+    Ok(Json(present(&base, &place.scope, &place.workspace, row, files)))
 }
 
-/// Shows an artifact as seen from a workspace.
+/// Shows an artifact as seen from a workspace: its own, and those of workspaces that it inherits, also of other scopes. A work
+/// request sees all that it was given.
 async fn show_in_workspace(
     State(state): State<AppState>,
     requester: Requester,
     base: Base,
     Path((workspace, id)): Path<(String, String)>,
 ) -> ApiResult<Json<Artifact>> {
-    let default = &state.config.default_workspace;
-    let from = visible_workspace(&state.database, &requester, Some(&workspace), default).await?;
-    let found = visible(&state, &requester, &id).await?;
-    let (row, workspace) = found.filter(|(row, _)| row.workspace_id == from.id).ok_or_else(no_match)?;
+    let (row, place) = visible_artifact_anywhere(&state, &requester, &id).await?.ok_or_else(no_match)?;
+    if !matches!(requester.identity, Identity::WorkRequest(_)) {
+        let from = visible_workspace(&state, &requester, Some(&workspace)).await?;
+        let reached = reachable(&state, &requester.context, &from, &requester.scope).await?;
+        if reached.iter().all(|place| place.workspace.id != row.workspace_id) {
+            return Err(no_match());
+        }
+    }
     let files = ArtifactManager(&state.database).files(row.id).await?;
-    Ok(Json(present(&base, &requester.scope, &workspace, row, files)))
+    Ok(Json(present(&base, &place.scope, &place.workspace, row, files)))
 }
 
 /// The answer for an artifact that is not there or not to be seen.
 fn no_match() -> ApiError {
     ApiError::not_found("No Artifact matches the given query.")
-}
-
-/// The artifact of this id in the requester's scope, if the requester may see it.
-pub(super) async fn visible(state: &AppState, requester: &Requester, id: &str) -> ApiResult<Option<(Row, Workspace)>> {
-    let found = visible_anywhere(state, requester, id).await?;
-    Ok(found.filter(|(_, workspace)| workspace.scope_id == requester.scope.id))
-}
-
-/// The artifact of this id in any scope, if the requester may see it: older clients do not name the scope of an upload.
-pub(super) async fn visible_anywhere(
-    state: &AppState,
-    requester: &Requester,
-    id: &str,
-) -> ApiResult<Option<(Row, Workspace)>> {
-    let Ok(id) = id.parse() else { return Ok(None) };
-    let Some(row) = ArtifactManager(&state.database).get_or_none(id).await? else { return Ok(None) };
-    let (workspace, _) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
-    Ok(can_see_artifact(requester, &row, &workspace).then_some((row, workspace)))
 }
 
 /// Lists artifacts, newest first: `category`, `workspace`, `work_request` restrict, `limit` and `before` (an id) page.
@@ -196,10 +190,12 @@ async fn list(
 ) -> ApiResult<Json<Vec<Artifact>>> {
     query.retain(|_, value| !value.is_empty());
     let workspaces: HashMap<i64, Workspace> = match query.get("workspace") {
-        Some(name) => {
-            vec![visible_workspace(&state.database, &requester, Some(name), &state.config.default_workspace).await?]
+        Some(name) => vec![visible_workspace(&state, &requester, Some(name)).await?],
+        None => {
+            let seen =
+                WorkspaceManager(&state.database).displayable(&requester.context, Some(&requester.scope)).await?;
+            seen.into_iter().map(|(workspace, _)| workspace).collect()
         }
-        None => visible_workspaces(&state, &requester).await?,
     }
     .into_iter()
     .map(|workspace| (workspace.id, workspace))
@@ -233,15 +229,6 @@ async fn list(
         Some(present(&base, &requester.scope, workspace, row, files))
     });
     Ok(Json(listed.collect()))
-}
-
-async fn visible_workspaces(state: &AppState, requester: &Requester) -> ApiResult<Vec<Workspace>> {
-    let all = WorkspaceManager(&state.database).list().await?;
-    let seen = all
-        .into_iter()
-        .filter(|(workspace, scope)| scope.id == requester.scope.id && can_see(requester, workspace))
-        .map(|(workspace, _)| workspace);
-    Ok(seen.collect())
 }
 
 fn number(query: &BTreeMap<String, String>, name: &str) -> ApiResult<Option<i64>> {

@@ -1,27 +1,28 @@
 //! `artifact-relation/`: how artifacts relate.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
-use axum::{Json, Router};
-use usine_db::account::Workspace;
+use usine_db::ArtifactManager;
 use usine_db::artifact::ArtifactRelation;
-use usine_db::{Artifact, ArtifactManager, WorkspaceManager};
 use usine_protocol::artifact::{CreateRelation, Relation};
 
-use super::artifact::visible;
-use crate::auth::{Identity, Requester};
-use crate::permissions::{can_change_artifact, can_delete_relations, can_see_artifact, refused};
+use usine_model::permission::{ARTIFACT_CAN_ADD_RELATION, ARTIFACT_CAN_DELETE_RELATION};
+
+use crate::auth::Requester;
+use crate::permissions::visible_artifact;
 use crate::problem::{ApiError, ApiResult, Payload, parse_body};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/1.0/artifact-relation/", get(list).post(create))
-        .route("/api/1.0/artifact-relation/{id}/", delete(remove))
+pub fn routes() -> Routes {
+    Routes::new()
+        .get("/api/1.0/artifact-relation/", Access::Everybody, list)
+        .post("/api/1.0/artifact-relation/", Access::UserOrWorkRequest, create)
+        .delete("/api/1.0/artifact-relation/{id}/", Access::User, remove)
 }
 
 /// The relations from an artifact (`artifact`) or to it (`target_artifact`) whose other end the requester may see.
@@ -37,7 +38,7 @@ async fn list(
             return Err(ApiError::bad_request("\"artifact\" or \"target_artifact\" parameter are mandatory"));
         }
     };
-    let found = visible(&state, &requester, id).await?;
+    let found = visible_artifact(&state, &requester, id).await?;
     let (artifact, _) = found.ok_or_else(|| ApiError::not_found(format!("Artifact {id} not found")))?;
     let artifacts = ArtifactManager(&state.database);
     let (relations, other_end): (_, fn(&ArtifactRelation) -> i64) = if from {
@@ -45,28 +46,10 @@ async fn list(
     } else {
         (artifacts.relations_to(artifact.id).await?, |relation| relation.artifact_id)
     };
-    let seen = visible_among(&state, &requester, relations.iter().map(other_end).collect()).await?;
+    let others: Vec<i64> = relations.iter().map(other_end).collect();
+    let seen = artifacts.displayable_among(&requester.context, &others).await?;
     let shown = relations.iter().filter(|relation| seen.contains(&other_end(relation))).map(present);
     Ok(Json(shown.collect()))
-}
-
-/// Which of these artifacts the requester may see, in any scope.
-async fn visible_among(state: &AppState, requester: &Requester, ids: BTreeSet<i64>) -> ApiResult<BTreeSet<i64>> {
-    let ids: Vec<_> = ids.into_iter().collect();
-    let rows = ArtifactManager(&state.database).in_bulk(&ids).await?;
-    if rows.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let workspaces: HashMap<i64, Workspace> = WorkspaceManager(&state.database)
-        .list()
-        .await?
-        .into_iter()
-        .map(|(workspace, _)| (workspace.id, workspace))
-        .collect();
-    let seen = |row: &&Artifact| {
-        workspaces.get(&row.workspace_id).is_some_and(|workspace| can_see_artifact(requester, row, workspace))
-    };
-    Ok(rows.values().filter(seen).map(|row| row.id).collect())
 }
 
 /// Relates two artifacts; the same again finds what is there.
@@ -75,22 +58,18 @@ async fn create(
     requester: Requester,
     Payload(body): Payload,
 ) -> ApiResult<(StatusCode, Json<Relation>)> {
-    if !matches!(requester.identity, Identity::WorkRequest(_)) {
-        requester.user()?;
-    }
     let body: CreateRelation = parse_body(&body, "artifact relation")?;
     let end = async |field: &str, id: i64| {
-        let found = visible(&state, &requester, &id.to_string()).await?;
+        let found = visible_artifact(&state, &requester, &id.to_string()).await?;
         found.ok_or_else(|| {
             ApiError::bad_request("Cannot deserialize artifact relation")
                 .field(field, format!("Invalid pk \"{id}\" - object does not exist."))
         })
     };
-    let (artifact, workspace) = end("artifact", body.artifact).await?;
+    let (artifact, place) = end("artifact", body.artifact).await?;
     end("target", body.target).await?;
-    if !can_change_artifact(&requester, &artifact, &workspace) {
-        return Err(refused(&requester, &format!("create relations of artifact {} in", artifact.id), &workspace));
-    }
+    let name = format!("artifact {} of {}", artifact.id, place.name());
+    requester.check(&ARTIFACT_CAN_ADD_RELATION, &place.artifact(&artifact), &name)?;
     let outcome = ArtifactManager(&state.database).relate(body.artifact, body.target, body.relation_type).await;
     let (relation, created) = outcome.map_err(|error| match error {
         usine_db::Error::Invalid(reason) => ApiError::bad_request(reason),
@@ -102,18 +81,18 @@ async fn create(
 
 /// Removes a relation.
 async fn remove(State(state): State<AppState>, requester: Requester, Path(id): Path<String>) -> ApiResult<StatusCode> {
-    requester.user()?;
     let missing = || ApiError::not_found("No ArtifactRelation matches the given query.");
     let artifacts = ArtifactManager(&state.database);
     let relation = match id.parse() {
         Ok(id) => artifacts.relation(id).await?.ok_or_else(missing)?,
         Err(_) => return Err(missing()),
     };
-    let found = visible(&state, &requester, &relation.artifact_id.to_string()).await?;
-    let (artifact, workspace) = found.ok_or_else(missing)?;
-    if !can_delete_relations(&requester) {
-        return Err(refused(&requester, &format!("delete relations of artifact {} in", artifact.id), &workspace));
-    }
+    let found = visible_artifact(&state, &requester, &relation.artifact_id.to_string()).await?;
+    let (artifact, place) = found.ok_or_else(missing)?;
+    let name = format!("artifact {} of {}", artifact.id, place.name());
+    requester.check(&ARTIFACT_CAN_DELETE_RELATION, &place.artifact(&artifact), &name)?;
+    // A relation to what the requester may not see is not there for them.
+    visible_artifact(&state, &requester, &relation.target_id.to_string()).await?.ok_or_else(missing)?;
     artifacts.delete_relation(relation.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,23 +7,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use usine_db::artifact::{File, FileInArtifact};
-use usine_db::{Artifact, ArtifactManager, WorkspaceManager};
+use usine_db::{Artifact, ArtifactManager, ScopeManager, WorkspaceManager};
 use usine_protocol::content_range::Slice;
 use usine_store::StoreError;
 
 use super::upload::file_id;
-use crate::auth::{Identity, Requester, identify, presented_key};
-use crate::permissions::{can_see, can_see_artifact};
+use usine_model::permission::{ARTIFACT_CAN_DISPLAY, WORKSPACE_CAN_DISPLAY};
+
+use crate::auth::{Identity, Requester};
+use crate::permissions::Place;
 use crate::problem::{ApiError, ApiResult};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// Characters that `filename*` need not encode (RFC 8187, attr-char).
@@ -42,11 +43,11 @@ const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/{scope}/{workspace}/artifact/{id}/download/", get(download))
-        .route("/{scope}/{workspace}/artifact/{id}/download/{*path}", get(download))
-        .route("/{scope}/{workspace}/artifact/{id}/raw/{*path}", get(raw))
+pub fn routes() -> Routes {
+    Routes::new()
+        .get("/{scope}/{workspace}/artifact/{id}/download/", Access::Download, download)
+        .get("/{scope}/{workspace}/artifact/{id}/download/{*path}", Access::Download, download)
+        .get("/{scope}/{workspace}/artifact/{id}/raw/{*path}", Access::Page, raw)
 }
 
 /// The parts of the address.
@@ -132,20 +133,20 @@ async fn raw(State(state): State<AppState>, Path(address): Path<Address>, parts:
 async fn find(state: &AppState, address: &Address, parts: &Parts) -> ApiResult<Artifact> {
     let missing = || missing(parts);
     let workspaces = WorkspaceManager(&state.database);
-    let scope = workspaces.get_scope_or_none(&address.scope).await?.ok_or_else(missing)?;
-    let identity = identify(state, presented_key(parts)).await?;
-    let requester = Requester { scope, identity };
-    let workspace = workspaces.get_workspace_or_none(&requester.scope, &address.workspace).await?;
-    let workspace = workspace.filter(|workspace| can_see(&requester, workspace)).ok_or_else(missing)?;
+    let scope = ScopeManager(&state.database).get_scope_or_none(&address.scope).await?.ok_or_else(missing)?;
+    let requester = Requester::of(state, parts, scope).await?;
+    let workspace =
+        workspaces.get_workspace_or_none(&requester.scope, &address.workspace).await?.ok_or_else(missing)?;
     let id = address.id.parse().map_err(|_| missing())?;
     let artifact = ArtifactManager(&state.database).get_or_none(id).await?;
     let artifact = artifact.filter(|artifact| artifact.workspace_id == workspace.id).ok_or_else(missing)?;
+    let place = Place { workspace, scope: requester.scope.clone() };
     match &requester.identity {
-        _ if can_see_artifact(&requester, &artifact, &workspace) => Ok(artifact),
-        Identity::WorkRequest(own) => Err(ApiError::Text(
-            StatusCode::FORBIDDEN,
-            format!("artifact {id} is neither an input of work request {} nor made by it\n", own.id),
-        )),
+        _ if requester.may(&ARTIFACT_CAN_DISPLAY, &place.artifact(&artifact)) => Ok(artifact),
+        Identity::WorkRequest(own) if requester.may(&WORKSPACE_CAN_DISPLAY, &place.workspace.facts(&place.scope)) => {
+            let text = format!("artifact {id} is neither an input of work request {} nor made by it\n", own.id);
+            Err(ApiError::Text(StatusCode::FORBIDDEN, text))
+        }
         _ => Err(missing()),
     }
 }

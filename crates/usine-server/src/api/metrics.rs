@@ -1,10 +1,8 @@
 //! `open-metrics/`: what a monitoring system reads.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
@@ -13,11 +11,12 @@ use prometheus_client::registry::Registry;
 
 use super::status::gather;
 use crate::problem::{ApiError, ApiResult};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new().route("/api/1.0/open-metrics/", get(metrics))
+pub fn routes() -> Routes {
+    Routes::new().get("/api/1.0/open-metrics/", Access::Everybody, metrics)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

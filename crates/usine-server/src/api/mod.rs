@@ -3,35 +3,36 @@
 pub mod artifact;
 pub mod artifact_relation;
 pub mod download;
+pub mod enrolment;
 pub mod metrics;
 pub mod own;
 pub mod status;
 pub mod upload;
 pub mod work_request;
 pub mod worker;
+pub mod workspace;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::ApiError;
-use crate::state::AppState;
+use crate::routes::Routes;
 
 /// All routes of the API and of downloads.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .merge(status::router())
-        .merge(metrics::router())
-        .merge(worker::router())
-        .merge(work_request::router())
-        .merge(artifact::router())
-        .merge(upload::router())
-        .merge(artifact_relation::router())
-        .merge(download::router())
-        .merge(own::router())
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(status::routes())
+        .merge(metrics::routes())
+        .merge(worker::routes())
+        .merge(work_request::routes())
+        .merge(artifact::routes())
+        .merge(upload::routes())
+        .merge(artifact_relation::routes())
+        .merge(workspace::routes())
+        .merge(enrolment::routes())
+        .merge(download::routes())
+        .merge(own::routes())
 }
 
 /// Makes one slash of the two that an `api-url` ending in a slash leads to: `/api//1.0/…` is `/api/1.0/…`.
@@ -48,10 +49,14 @@ pub fn normalize<B>(mut request: axum::http::Request<B>) -> axum::http::Request<
     request
 }
 
-/// A GET without the final slash is sent to the address with it: older clients leave it out.
-async fn not_found(request: Request) -> Response {
+/// A GET without the final slash is sent to the address with it: older clients leave it out, and print the address of the page for
+/// enrolment so.
+pub(crate) async fn not_found(request: Request) -> Response {
     let uri = request.uri();
-    if request.method() == Method::GET && uri.path().starts_with("/api/") && !uri.path().ends_with('/') {
+    if request.method() == Method::GET
+        && (uri.path().starts_with("/api/") || uri.path().starts_with("/-/"))
+        && !uri.path().ends_with('/')
+    {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let location = format!("{}/{query}", uri.path());
         return (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response();
@@ -63,7 +68,7 @@ async fn not_found(request: Request) -> Response {
     }
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+pub(crate) async fn method_not_allowed(request: Request) -> Response {
     let detail = format!("Method \"{}\" not allowed.", request.method());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Error").detail(detail).into_response()
 }

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use chrono::SecondsFormat;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,17 +19,18 @@ use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
 use super::work_request::{check_keys, submit, visible};
 use crate::auth::Requester;
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_value};
+use crate::routes::{Access, Routes};
 use crate::scheduler::reason;
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/usine/1.0/work-request/", post(create))
-        .route("/api/usine/1.0/work-request/{id}/details/", get(details))
-        .route("/api/usine/1.0/work-request/{id}/log/", get(log))
-        .route("/api/usine/1.0/task/", get(tasks))
-        .route("/api/usine/1.0/task/{name}/schema/", get(schema))
+pub fn routes() -> Routes {
+    Routes::new()
+        .post("/api/usine/1.0/work-request/", Access::User, create)
+        .get("/api/usine/1.0/work-request/{id}/details/", Access::UserOrWorkRequest, details)
+        .get("/api/usine/1.0/work-request/{id}/log/", Access::UserOrWorkRequest, log)
+        .get("/api/usine/1.0/task/", Access::Everybody, tasks)
+        .get("/api/usine/1.0/task/{name}/schema/", Access::Everybody, schema)
 }
 
 /// Submits a work request with limits on its run.
@@ -64,7 +64,7 @@ async fn details(
     requester: Requester,
     Path(id): Path<String>,
 ) -> ApiResult<Json<WorkRequestDetails>> {
-    let row = visible(&state, &requester, &id).await?;
+    let (row, _) = visible(&state, &requester, &id).await?;
     let manager = WorkRequestManager(&state.database);
     let names: HashMap<i64, String> =
         WorkerManager(&state.database).list().await?.into_iter().map(|(worker, _)| (worker.id, worker.name)).collect();
@@ -115,7 +115,7 @@ async fn log(
     requester: Requester,
     Path(id): Path<String>,
 ) -> ApiResult<impl IntoResponse> {
-    let row = visible(&state, &requester, &id).await?;
+    let (row, _) = visible(&state, &requester, &id).await?;
     let text = state.live_logs.text(row.id).await?.ok_or_else(|| ApiError::not_found("No log is kept"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(text)))
 }

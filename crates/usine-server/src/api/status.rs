@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::Value;
 use usine_db::work_request::QueueCount;
 use usine_db::{Token, WorkRequestManager, Worker, WorkerManager};
@@ -12,19 +11,24 @@ use usine_model::work_request::{Statuses, TaskType};
 use usine_model::worker::WorkerType;
 use usine_protocol::status::{Queue, ServiceStatus, Whoami, Workers};
 
-use crate::auth::{Identity, Requester};
+use crate::auth::{Caller, Identity};
 use crate::problem::ApiResult;
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new().route("/api/1.0/whoami/", get(whoami)).route("/api/1.0/service-status/", get(service_status))
+pub fn routes() -> Routes {
+    Routes::new().get("/api/1.0/whoami/", Access::Everybody, whoami).get(
+        "/api/1.0/service-status/",
+        Access::Everybody,
+        service_status,
+    )
 }
 
-async fn whoami(requester: Requester) -> Json<Whoami> {
+async fn whoami(Caller(identity): Caller) -> Json<Whoami> {
     let mut answer = Whoami { user: "<anonymous>".to_owned(), auth: true, work_request: None, worker: false };
-    match requester.identity {
-        Identity::User(user) => answer.user = user.username,
+    match identity {
+        Identity::User(user) | Identity::Session(user) => answer.user = user.username,
         Identity::WorkRequest(work_request) => answer.work_request = Some(work_request.id),
         Identity::Worker(..) => answer.worker = true,
         Identity::Activation | Identity::External => {}

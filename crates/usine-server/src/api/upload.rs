@@ -4,12 +4,10 @@ use std::future::ready;
 use std::io;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::put;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use usine_db::ArtifactManager;
@@ -17,10 +15,12 @@ use usine_db::artifact::{File, FileInArtifact, Upload};
 use usine_protocol::content_range::{self, ContentRange};
 use usine_store::{Chunk, FileId, StoreError, UploadError, UploadName};
 
-use super::artifact::visible_anywhere;
-use crate::auth::{Identity, Requester};
-use crate::permissions::{can_change_artifact, refused};
+use usine_model::permission::ARTIFACT_CAN_ADD_FILES;
+
+use crate::auth::Requester;
+use crate::permissions::visible_artifact_anywhere;
 use crate::problem::{ApiError, ApiResult, drain};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// How long a request waits for another one that works on the same file, before it gives up. Clients wait 30 s.
@@ -39,9 +39,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The routes.
-pub fn router() -> Router<AppState> {
+pub fn routes() -> Routes {
     // The path has the final slash of the address in it.
-    Router::new().route("/api/1.0/artifact/{id}/files/{*path}", put(upload))
+    Routes::new().put("/api/1.0/artifact/{id}/files/{*path}", Access::UserOrWorkRequest, upload)
 }
 
 /// What a client hears about its upload.
@@ -93,17 +93,16 @@ async fn receive(
     headers: &HeaderMap,
     body: &mut BodyDataStream,
 ) -> ApiResult<Answer> {
-    if !matches!(requester.identity, Identity::WorkRequest(_)) {
-        requester.user()?;
-    }
-    let found = visible_anywhere(state, requester, id).await?;
-    let (artifact, workspace) = found.ok_or_else(|| ApiError::not_found(format!("Artifact {id} does not exist")))?;
+    let found = visible_artifact_anywhere(state, requester, id).await?;
+    let (artifact, place) = found.ok_or_else(|| ApiError::not_found(format!("Artifact {id} does not exist")))?;
     let file = ArtifactManager(&state.database).file(artifact.id, path).await?;
     let (entry, content) =
         file.ok_or_else(|| ApiError::not_found(format!("No file_path \"{path}\" for artifact {id}")))?;
-    if !can_change_artifact(requester, &artifact, &workspace) {
-        return Err(refused(requester, &format!("add files to artifact {id} in"), &workspace));
-    }
+    requester.check(
+        &ARTIFACT_CAN_ADD_FILES,
+        &place.artifact(&artifact),
+        &format!("artifact {id} of {}", place.name()),
+    )?;
     let transfer = Transfer { state, id: file_id(&content)?, entry };
     let range = headers.get(header::CONTENT_RANGE).map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());

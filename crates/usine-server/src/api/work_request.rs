@@ -1,21 +1,26 @@
 //! `work-request/`: submit, list, show, change, abort, retry; and the worker's own two calls, fetch and report.
 
+mod decision;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use usine_db::account::{Scope, Workspace};
 use usine_db::artifact::ArtifactManager;
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
-use usine_db::{WorkRequest as Row, WorkRequestManager, WorkspaceManager};
+use usine_db::{PermissionManager, WorkRequest as Row, WorkRequestManager, WorkspaceManager};
 use usine_model::output_data::OutputData;
+use usine_model::permission::{
+    GlobalPermission, WORK_REQUEST_CAN_ABORT, WORK_REQUEST_CAN_RETRY, WORK_REQUEST_CAN_UPDATE,
+    WORKSPACE_CAN_CREATE_WORK_REQUESTS,
+};
 use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_model::token::hash_of;
 use usine_model::work_request::{Results, TaskType};
@@ -25,20 +30,25 @@ use usine_tasks::TaskDataError;
 
 use crate::auth::{Identity, Requester, presented_key};
 use crate::paths::{self, Base};
-use crate::permissions::{can_contribute, can_see, refused, visible_workspace};
+use crate::permissions::{Place, visible_work_request, visible_workspace};
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body, parse_value};
 use crate::requirements::{RequirementError, named_artifacts, resolve, scheduler_tags};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/1.0/work-request/", get(list).post(create))
-        .route("/api/1.0/work-request/{id}/", get(show).patch(update))
-        .route("/api/1.0/work-request/{id}/retry/", post(retry))
-        .route("/api/1.0/work-request/{id}/abort/", post(abort))
-        .route("/api/1.0/work-request/{id}/completed/", put(completed))
-        .route("/api/1.0/work-request/get-next-for-worker/", post(get_next))
+pub fn routes() -> Routes {
+    Routes::new()
+        .get("/api/1.0/work-request/", Access::UserOrWorkRequest, list)
+        .post("/api/1.0/work-request/", Access::User, create)
+        .get("/api/1.0/work-request/{id}/", Access::UserOrWorkRequest, show)
+        .patch("/api/1.0/work-request/{id}/", Access::User, update)
+        .post("/api/1.0/work-request/{id}/retry/", Access::User, retry)
+        .post("/api/1.0/work-request/{id}/abort/", Access::User, abort)
+        .post("/api/1.0/work-request/{id}/unblock/", Access::User, decision::unblock)
+        .post("/api/1.0/work-request/{id}/confirm/", Access::User, decision::confirm)
+        .put("/api/1.0/work-request/{id}/completed/", Access::Key, completed)
+        .post("/api/1.0/work-request/get-next-for-worker/", Access::Worker, get_next)
 }
 
 /// Submits a work request.
@@ -75,11 +85,9 @@ pub(super) async fn submit(
     limits: ResourceLimits,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
-    let default = &state.config.default_workspace;
-    let workspace = visible_workspace(&state.database, requester, body.workspace.as_deref(), default).await?;
-    if !can_contribute(requester, &workspace) {
-        return Err(refused(requester, "create work requests in", &workspace));
-    }
+    let workspace = visible_workspace(state, requester, body.workspace.as_deref()).await?;
+    let scope = &requester.scope;
+    requester.check(&WORKSPACE_CAN_CREATE_WORK_REQUESTS, &workspace.facts(scope), &workspace.full_name(scope))?;
     let task = usine_tasks::find(TaskType::Worker, &body.task_name).ok_or_else(|| {
         let registered = usine_tasks::registered(TaskType::Worker).join(", ");
         ApiError::bad_request("Cannot create work request: task name is not registered")
@@ -94,7 +102,7 @@ pub(super) async fn submit(
     let reactions = check_event_reactions(body.event_reactions)?;
     let facts = state.facts();
     let prepared = async {
-        let resolved = resolve(&state.database, task, &data, &workspace).await?;
+        let resolved = resolve(&state.database, task, &data, &workspace, user.id).await?;
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
         Ok::<_, RequirementError>(scheduler_tags(task, &data, &resolved, &requester.scope, &workspace, &facts)?)
@@ -182,13 +190,9 @@ async fn list(
     uri: Uri,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> ApiResult<Json<CursorPage<WorkRequest>>> {
-    requester.user()?;
     let mut filter = usine_db::work_request::ListFilter::default();
-    for (workspace, scope) in WorkspaceManager(&state.database).list().await? {
-        if scope.id == requester.scope.id && can_see(&requester, &workspace) {
-            filter.workspace_ids.push(workspace.id);
-        }
-    }
+    let seen = WorkspaceManager(&state.database).displayable(&requester.context, Some(&requester.scope)).await?;
+    filter.workspace_ids = seen.into_iter().map(|(workspace, _)| workspace.id).collect();
     if let Some(task_type) = query.get("task_type") {
         let parsed = task_type.parse().map_err(|_| query_error("task_type", "Invalid task type"))?;
         filter.task_type = Some(parsed);
@@ -199,6 +203,12 @@ async fn list(
         let ids: Result<BTreeSet<i64>, _> = ids.split(',').map(|id| id.trim().parse()).collect();
         let ids = ids.map_err(|_| query_error("ids", "Expected a comma-separated list of integers"))?;
         filter.ids = Some(ids.into_iter().collect());
+    }
+    // A work request lists itself only.
+    if let Identity::WorkRequest(own) = &requester.identity {
+        let asked_for = filter.ids.take().is_none_or(|ids| ids.contains(&own.id));
+        filter.ids = Some(if asked_for { vec![own.id] } else { Vec::new() });
+        filter.workspace_ids = vec![own.workspace_id];
     }
     if let Some(status) = query.get("status") {
         filter.status = Some(status.parse().map_err(|_| query_error("status", "Invalid work request status"))?);
@@ -245,23 +255,19 @@ async fn show(
     if query.contains_key("ids") || query.contains_key("status") {
         return Err(ApiError::bad_request("Error").detail("ids and status filter lists, not one work request"));
     }
-    let row = visible(&state, &requester, &id).await?;
+    let (row, _) = visible(&state, &requester, &id).await?;
     Ok(Json(present(&state, vec![row]).await?.remove(0)))
 }
 
 /// The work request of this id if the requester may see it.
-pub(crate) async fn visible(state: &AppState, requester: &Requester, id: &str) -> ApiResult<Row> {
-    let missing = || ApiError::not_found("Error").detail("No WorkRequest matches the given query.");
-    match &requester.identity {
-        Identity::User(_) => {}
-        Identity::WorkRequest(own) if own.id.to_string() == id => {}
-        Identity::WorkRequest(_) => return Err(missing()),
-        _ => return Err(requester.user().err().unwrap_or_else(missing)),
-    }
-    let id: i64 = id.parse().map_err(|_| missing())?;
-    let row = WorkRequestManager(&state.database).get_or_none(id).await?.ok_or_else(missing)?;
-    let (workspace, scope) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
-    if scope.id == requester.scope.id && can_see(requester, &workspace) { Ok(row) } else { Err(missing()) }
+pub(crate) async fn visible(state: &AppState, requester: &Requester, id: &str) -> ApiResult<(Row, Place)> {
+    let found = visible_work_request(state, requester, id).await?;
+    found.ok_or_else(|| ApiError::not_found("Error").detail("No WorkRequest matches the given query."))
+}
+
+/// For messages: `work request 5 of debusine/System`.
+fn full_name(row: &Row, place: &Place) -> String {
+    format!("work request {} of {}", row.id, place.name())
 }
 
 /// Changes the priority.
@@ -272,9 +278,11 @@ async fn update(
     Payload(body): Payload,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
-    let mut row = visible(&state, &requester, &id).await?;
+    let (mut row, place) = visible(&state, &requester, &id).await?;
+    requester.check(&WORK_REQUEST_CAN_UPDATE, &place.work_request(&row), &full_name(&row, &place))?;
     let update: UpdateWorkRequest = parse_body(&body, "work request update")?;
-    let may = user.is_superuser || (update.priority_adjustment <= 0 && row.created_by_id == user.id);
+    let may = (update.priority_adjustment <= 0 && row.created_by_id == user.id)
+        || PermissionManager(&state.database).has(user, GlobalPermission::ManageWorkrequestPriorities).await?;
     if !may {
         return Err(ApiError::forbidden("You are not permitted to set priority adjustments"));
     }
@@ -289,7 +297,8 @@ async fn retry(
     Path(id): Path<String>,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
-    let row = visible(&state, &requester, &id).await?;
+    let (row, place) = visible(&state, &requester, &id).await?;
+    requester.check(&WORK_REQUEST_CAN_RETRY, &place.work_request(&row), &full_name(&row, &place))?;
     let refuse = |reason: &str| ApiError::bad_request("Cannot retry work request").detail(reason);
     let not_retried = |error| match error {
         RetryError::NotAllowed(reason) => refuse(reason),
@@ -297,8 +306,8 @@ async fn retry(
     };
     row.check_retry(&state.database).await.map_err(not_retried)?;
     if let Some(task) = usine_tasks::find(*row.task_type, &row.task_name) {
-        let (workspace, _) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
-        if let Err(RequirementError::Data(error)) = resolve(&state.database, task, &row.task_data, &workspace).await {
+        let resolved = resolve(&state.database, task, &row.task_data, &place.workspace, row.created_by_id).await;
+        if let Err(RequirementError::Data(error)) = resolved {
             tracing::info!(work_request = row.id, %error, "not retried");
             return Err(refuse("Task dependencies cannot be satisfied"));
         }
@@ -314,10 +323,8 @@ async fn abort(
     Path(id): Path<String>,
 ) -> ApiResult<Json<WorkRequest>> {
     let user = requester.user()?;
-    let mut row = visible(&state, &requester, &id).await?;
-    if !(user.is_superuser || row.created_by_id == user.id) {
-        return Err(ApiError::forbidden(format!("{} cannot abort work request {}", user.username, row.id)));
-    }
+    let (mut row, place) = visible(&state, &requester, &id).await?;
+    requester.check(&WORK_REQUEST_CAN_ABORT, &place.work_request(&row), &full_name(&row, &place))?;
     row.abort(&state.database, Some(user.id), state.now())
         .await?
         .map_err(|reason| ApiError::bad_request("Cannot abort work request").detail(reason))?;
@@ -362,7 +369,7 @@ async fn completed(
         Ok(ReportOutcome::NotRunning) => {
             Err(ApiError::Text(StatusCode::FORBIDDEN, "work request is not running".to_owned()))
         }
-        Ok(ReportOutcome::NotFound) => match crate::auth::identify(&state, Some(key)).await? {
+        Ok(ReportOutcome::NotFound) => match crate::auth::by_key(&state, Some(key)).await?.0 {
             Identity::WorkRequest(_) => Err(ApiError::not_found("Work request not found")),
             Identity::Anonymous => Err(ApiError::not_authenticated()),
             _ => Err(ApiError::wrong_token()),

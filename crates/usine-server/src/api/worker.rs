@@ -1,10 +1,8 @@
 //! `worker/`: machines register and say what they can do.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{post, put};
 use serde_json::{Value, json};
 use usine_db::WorkerManager;
 use usine_model::token::TokenKey;
@@ -13,13 +11,16 @@ use usine_protocol::worker::{MAX_FQDN, Register};
 
 use crate::auth::{Requester, presented_key};
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body};
+use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/1.0/worker/register/", post(register))
-        .route("/api/1.0/worker/dynamic-metadata/", put(dynamic_metadata))
+pub fn routes() -> Routes {
+    Routes::new().post("/api/1.0/worker/register/", Access::Key, register).put(
+        "/api/1.0/worker/dynamic-metadata/",
+        Access::Worker,
+        dynamic_metadata,
+    )
 }
 
 /// A machine introduces itself: with an activation token it may begin at once, without it waits to be enabled.

@@ -15,7 +15,6 @@ use usine_protocol::time;
 
 use super::worker::{close, send};
 use crate::auth::Requester;
-use crate::permissions::can_see;
 use crate::problem::ApiResult;
 use crate::state::AppState;
 
@@ -57,9 +56,9 @@ async fn subscription(
         .ok()
         .filter(|requester| requester.user().is_ok())
         .ok_or("No token header, token not associated to a user or not enabled")?;
-    let all = WorkspaceManager(&state.database).list().await.map_err(|error| error.to_string())?;
-    let visible: Vec<_> =
-        all.into_iter().map(|(workspace, _)| workspace).filter(|workspace| can_see(&requester, workspace)).collect();
+    let seen = WorkspaceManager(&state.database).displayable(&requester.context, None).await;
+    let seen = seen.map_err(|error| error.to_string())?;
+    let visible: Vec<_> = seen.into_iter().map(|(workspace, _)| workspace).collect();
     let mut workspaces = Vec::new();
     for name in query.get("workspaces").map(String::as_str).unwrap_or_default().split(',').filter(|n| !n.is_empty()) {
         let named: Vec<_> = visible.iter().filter(|workspace| workspace.name == name).map(|w| w.id).collect();

@@ -27,7 +27,7 @@ pub(super) async fn connect(
 ) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
         let row = match requester {
-            Ok(requester) => visible(&state, &requester, &id).await.ok(),
+            Ok(requester) => visible(&state, &requester, &id).await.ok().map(|(row, _)| row),
             Err(_) => None,
         };
         let refusal = match row {

@@ -11,8 +11,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use axum::Router;
-use axum::routing::any;
 use chrono::{DateTime, Utc};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -22,14 +20,15 @@ use usine_model::event::EventKind;
 use usine_model::work_request::Statuses;
 use usine_protocol::channel::{Notice, ServerMessage};
 
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// The routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/api/ws/1.0/worker/connect/", any(worker::connect))
-        .route("/api/ws/1.0/work-request/on-completed/", any(completed::connect))
-        .route("/api/ws/1.0/work-request/{id}/logs/", any(logs::connect))
+pub fn routes() -> Routes {
+    Routes::new()
+        .channel("/api/ws/1.0/worker/connect/", worker::connect)
+        .channel("/api/ws/1.0/work-request/on-completed/", completed::connect)
+        .channel("/api/ws/1.0/work-request/{id}/logs/", logs::connect)
 }
 
 /// Messages that wait for a slow worker before further ones are dropped ([`remind`] makes up for them).

@@ -18,7 +18,7 @@ use usine_model::work_request::Statuses;
 use usine_model::worker::WorkerType;
 use usine_protocol::channel::{LogMessage, Notice, ServerMessage, WorkerMessage};
 
-use crate::auth::{Identity, identify, presented_key};
+use crate::auth::{Identity, by_key, presented_key};
 use crate::problem::ApiError;
 use crate::state::AppState;
 
@@ -40,7 +40,7 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
     upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
         // Listens before it looks: a token that is disabled from now on is noticed.
         let events = state.database.events();
-        let identity = identify(&state, key.as_deref()).await;
+        let identity = by_key(&state, key.as_deref()).await.map(|(identity, _)| identity);
         let refusal = match identity {
             Ok(Identity::Worker(worker, token))
                 if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>

@@ -63,6 +63,7 @@ impl RequirementSets {
 /// One run: every free worker gets as many work requests as it has room for. Returns how many were assigned.
 pub async fn schedule(state: &AppState, sets: &mut RequirementSets) -> usine_db::Result<usize> {
     sets.refresh(state).await?;
+    WorkRequestManager(&state.database).start_waits(state.now()).await?;
     let free = WorkerManager(&state.database).waiting_for_work_request().all(state.database.reader()).await?;
     let mut assigned = 0;
     for worker in free.iter().filter(|worker| worker.has_fresh_metadata(state.now())) {
@@ -134,6 +135,6 @@ fn provided(row: &WorkRequest) -> Tags {
 async fn dynamic_data(state: &AppState, row: &WorkRequest) -> Result<Option<Value>, RequirementError> {
     let Some(task) = usine_tasks::find(*row.task_type, &row.task_name) else { return Ok(None) };
     let (workspace, _) = WorkspaceManager(&state.database).get(row.workspace_id).await?;
-    let resolved = resolve(&state.database, task, row.used_task_data(), &workspace).await?;
+    let resolved = resolve(&state.database, task, row.used_task_data(), &workspace, row.created_by_id).await?;
     Ok(Some(Value::Object(task.dynamic_data(row.used_task_data(), &resolved, &state.facts())?)))
 }

@@ -1,4 +1,4 @@
-//! Expiry: work requests, then artifacts with their files, then tokens whose time has come. In small batches, each looked
+//! Expiry: work requests, then artifacts with their files, then groups, then tokens whose time has come. In small batches, each looked
 //! at once more when it goes, so that submitting and scheduling go on meanwhile.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use usine_db::artifact::File;
 use usine_db::expiry::{BATCH, Deleted, Needed};
 use usine_db::storage::Content;
-use usine_db::{ExpiryManager, WorkRequest};
+use usine_db::{ExpiryManager, GroupManager, WorkRequest};
 
 use super::storage::{Removed, Storage, UpkeepError};
 use crate::requirements::named_artifacts;
@@ -33,6 +33,8 @@ pub struct Expired {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Ephemeral groups that held no role any more.
+    pub groups: Vec<String>,
     /// Tokens.
     pub tokens: u64,
 }
@@ -47,10 +49,10 @@ pub async fn expire(
 ) -> Result<Expired, UpkeepError> {
     let mut run = Run { storage, now, stop, expired: Expired { dry_run, ..Expired::default() } };
     let outcome = run.all().await;
-    let Expired { work_requests, artifacts, files, bytes, tokens, .. } = &run.expired;
-    if !dry_run && (work_requests.len() + artifacts.len()) as u64 + files + tokens > 0 {
-        let (work_requests, artifacts) = (work_requests.len(), artifacts.len());
-        tracing::info!(work_requests, artifacts, files, bytes, tokens, "deleted what had expired");
+    let Expired { work_requests, artifacts, files, bytes, groups, tokens, .. } = &run.expired;
+    let (work_requests, artifacts, groups) = (work_requests.len(), artifacts.len(), groups.len());
+    if !dry_run && (work_requests + artifacts + groups) as u64 + files + tokens > 0 {
+        tracing::info!(work_requests, artifacts, files, bytes, groups, tokens, "deleted what had expired");
     }
     outcome.map(|()| run.expired)
 }
@@ -67,6 +69,7 @@ impl Run<'_> {
     async fn all(&mut self) -> Result<(), UpkeepError> {
         self.work_requests().await?;
         self.artifacts().await?;
+        self.groups().await?;
         self.tokens().await
     }
 
@@ -138,6 +141,20 @@ impl Run<'_> {
             }
         }
         Err(UpkeepError::TooBusy)
+    }
+
+    async fn groups(&mut self) -> Result<(), UpkeepError> {
+        let manager = GroupManager(self.storage.database);
+        let unused = manager.unused_ephemeral().await?;
+        for batch in unused.chunks(BATCH) {
+            let gone = if self.expired.dry_run {
+                batch.to_vec()
+            } else {
+                manager.delete_unused_ephemeral(batch, self.now).await?
+            };
+            self.expired.groups.extend(gone.into_iter().map(|group| group.name));
+        }
+        Ok(())
     }
 
     async fn tokens(&mut self) -> Result<(), UpkeepError> {

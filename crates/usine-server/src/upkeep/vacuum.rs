@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use usine_db::ArtifactManager;
+use usine_db::{ArtifactManager, EnrolmentManager, SessionManager};
 use usine_db::artifact::FileUpload;
 use usine_db::expiry::BATCH;
 use usine_store::UploadName;
@@ -55,6 +55,8 @@ pub async fn vacuum(
     orphans(storage, &mut done, stop).await?;
     empty_uploads(storage, now, &mut done).await?;
     if !dry_run {
+        SessionManager(storage.database).clear_expired(now).await?;
+        EnrolmentManager(storage.database).clear(now - ABANDONED).await?;
         add(&mut done, storage.settle().await?);
         storage.store.sweep((now - INTERRUPTED_PUT).into()).await?;
         done.directories = storage.store.prune((now - ABANDONED).into()).await? as u64;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use usine_db::account::{Scope, Workspace};
+use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::{NewWorkRequest, SchedulerTags};
-use usine_db::{Database, UserManager, WorkRequestManager, WorkspaceManager};
+use usine_db::{Database, ScopeManager, UserManager, WorkRequestManager, WorkspaceManager};
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
@@ -91,7 +91,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
 async fn find_workspace(database: &Database, config: &Config, name: &str) -> anyhow::Result<(Scope, Workspace)> {
     let (scope_name, name) = name.split_once('/').unwrap_or((&config.default_scope, name));
     let workspaces = WorkspaceManager(database);
-    let scope = workspaces.get_scope_or_none(scope_name).await?;
+    let scope = ScopeManager(database).get_scope_or_none(scope_name).await?;
     let scope = scope.ok_or_else(|| command_error(format!("Scope '{scope_name}' not found")))?;
     let workspace = workspaces.get_workspace_or_none(&scope, name).await?;
     let workspace =
