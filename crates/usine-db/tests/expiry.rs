@@ -16,13 +16,15 @@ use usine_db::artifact::{NewArtifact, NewFile, Upload};
 use usine_db::entity::{artifact, attempt, event, file, token, work_request, workspace};
 use usine_db::expiry::{BATCH, Deleted, Due, Needed};
 use usine_db::storage::Content;
+use usine_db::tenancy::AuditLog;
 use usine_db::token::TokenSpec;
 use usine_db::work_request::NewWorkRequest;
 use usine_db::{
-    Artifact, ArtifactManager, Database, Engine, Error, ExpiryManager, StorageManager, TokenManager, WorkRequest,
-    WorkRequestManager, WorkerManager,
+    Artifact, ArtifactManager, Database, Engine, Error, ExpiryManager, GroupManager, StorageManager, TokenManager,
+    WorkRequest, WorkRequestManager, WorkerManager, WorkspaceManager,
 };
 use usine_model::artifact::{ArtifactCategory, RelationType};
+use usine_model::permission::WorkspaceRole;
 use usine_model::work_request::Results;
 
 const DAY: i64 = 24 * 3600;
@@ -465,6 +467,27 @@ stories! {
         assert_eq!(manager.delete_tokens(&everything, day(2)).await.unwrap(), 1);
         assert_eq!(manager.expired_tokens(day(2), 0).await.unwrap(), [] as [i64; 0]);
         assert!(TokenManager(db).get(old.token.id).await.is_err());
+    }
+
+    async fn ephemeral_groups_go_with_their_last_role(db: &Database) {
+        let (groups, workspaces) = (GroupManager(db), WorkspaceManager(db));
+        let (workspace, scope) = workspaces.get(1).await.unwrap();
+        let create = async |name: &str, ephemeral| {
+            groups.create(&scope, None, name, ephemeral, None, day(0)).await.unwrap()
+        };
+        let (lasting, with_role, without) =
+            (create("lasting", false).await, create("with-role", true).await, create("without", true).await);
+        let role = WorkspaceRole::Viewer;
+        workspaces.grant_role(&workspace, &scope, &with_role, role, None, day(0)).await.unwrap();
+        assert_eq!(groups.unused_ephemeral().await.unwrap(), std::slice::from_ref(&without));
+        let all = [lasting.clone(), with_role.clone(), without.clone()];
+        assert_eq!(groups.delete_unused_ephemeral(&all, day(1)).await.unwrap(), [without]);
+        workspaces.revoke_role(&workspace, &scope, &with_role, role, None, day(1)).await.unwrap();
+        assert_eq!(groups.delete_unused_ephemeral(&all, day(1)).await.unwrap(), [with_role]);
+        assert_eq!(groups.unused_ephemeral().await.unwrap(), []);
+        assert_eq!(groups.get_group_or_none(&scope, None, "lasting").await.unwrap(), Some(lasting));
+        let told = AuditLog(db).newest(1).await.unwrap().remove(0);
+        assert_eq!((told.actor.as_str(), &told.changes["type"]), ("_system", &json!("delete")));
     }
 
     async fn incomplete_artifacts_are_abandoned_after_a_day(db: &Database) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryOrder,
-    QuerySelect, RelationTrait,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, JoinType, QueryFilter,
+    QueryOrder, QuerySelect, RelationTrait, Statement,
 };
 use usine_model::artifact::RelationType;
 use usine_model::expiry::{Relation, groups, kept};
@@ -185,18 +185,15 @@ impl ExpiryManager<'_> {
 
 /// Ids of work requests that have not ended and of which `needed` does not know, at most a batch.
 async fn unread(connection: &impl ConnectionTrait, needed: &Needed) -> Result<Vec<i64>> {
+    let backend = connection.get_database_backend();
+    // SQLite would sort all that have not ended, page by page, unless it is told.
+    let hint = if backend == DbBackend::Sqlite { "INDEXED BY work_request_unended" } else { "" };
+    let after = needed.newest - OVERLAP;
     // Those that are known can be of the last numbers only, so that the batch is never full of them.
     let limit = BATCH + needed.read.len();
-    let ids: Vec<i64> = work_request::Entity::find()
-        .select_only()
-        .column(work_request::Column::Id)
-        .filter(Expr::cust(UNENDED))
-        .filter(work_request::Column::Id.gt(needed.newest - OVERLAP))
-        .order_by_asc(work_request::Column::Id)
-        .limit(limit as u64)
-        .into_tuple()
-        .all(connection)
-        .await?;
+    let sql = format!("SELECT id FROM work_request {hint} WHERE {UNENDED} AND id > {after} ORDER BY id LIMIT {limit}");
+    let rows = connection.query_all_raw(Statement::from_string(backend, sql)).await?;
+    let ids = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<i64>, _>>()?;
     Ok(ids.into_iter().filter(|id| !needed.read.contains(id)).take(BATCH).collect())
 }
 

@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use usine_db::{ArtifactManager, EnrolmentManager, SessionManager};
 use usine_db::artifact::FileUpload;
 use usine_db::expiry::BATCH;
+use usine_db::{ArtifactManager, EnrolmentManager, SessionManager};
 use usine_store::UploadName;
 
 use super::expire::{clear, contents};
