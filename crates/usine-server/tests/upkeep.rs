@@ -2,6 +2,7 @@
 
 mod app;
 #[path = "artifacts/server.rs"]
+#[allow(dead_code, reason = "the stories of artifacts use more of it")]
 mod server;
 #[path = "../../usine-db/tests/support/mod.rs"]
 mod support;
@@ -83,7 +84,11 @@ impl TestServer {
         fn below(directory: &Path, found: &mut BTreeSet<PathBuf>) {
             for entry in std::fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { below(&path, found) } else { drop(found.insert(path)) }
+                if path.is_dir() {
+                    below(&path, found);
+                } else {
+                    found.insert(path);
+                }
             }
         }
         let mut found = BTreeSet::new();

@@ -65,7 +65,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
     let facts = ServerFacts { fqdn: config.fqdn.clone(), fallback_architecture: config.fallback_architecture.clone() };
     let prepared = async {
         task.check(&data)?;
-        let resolved = resolve(database, task, &data, &workspace).await?;
+        let resolved = resolve(database, task, &data, &workspace, user.id).await?;
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
         Ok::<SchedulerTags, RequirementError>(scheduler_tags(task, &data, &resolved, &scope, &workspace, &facts)?)
