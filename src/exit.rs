@@ -15,7 +15,7 @@ use crate::output::{Format, Ui};
 pub enum Code {
     /// All is well. `work-request wait`: the result is success or skipped.
     Success = 0,
-    /// `admin check` and `doctor`: something is wrong, see the output.
+    /// `admin check`, `admin fsck` and `doctor`: something is wrong, see the output.
     Findings = 1,
     /// The command line is wrong, or a file named on it cannot be opened.
     Usage = 2,
@@ -39,7 +39,7 @@ pub enum Code {
 pub const HELP: &str = "\
 Exit status:
   0   success
-  1   `admin check`, `doctor`: something is wrong, see the output
+  1   `admin check`, `admin fsck`, `doctor`: something is wrong, see the output
   2   wrong usage, or a file named on the command line cannot be opened
   3   the command failed; the text says why
   4   `admin worker`: the worker has another type

@@ -250,6 +250,50 @@ fn an_administrator_sets_up_a_server() {
 }
 
 #[test]
+fn an_administrator_keeps_house() {
+    let house = House::new();
+    house.run(&["admin", "migrate"]);
+    let nothing =
+        "There were no expired work requests\nThere were no expired artifacts\nThere were no expired tokens\n";
+    let dry = format!("dry-run mode: no changes will be made\n{nothing}");
+    assert_eq!(house.run(&["admin", "delete-expired", "--dry-run"]), (0, dry, String::new()));
+    house.run(&["admin", "user", "create", "alice", "alice@example.org"]);
+    house.run(&["admin", "token", "create", "alice", "--expire-at", "2020-01-01"]);
+    let (code, would, _) = house.run(&["admin", "delete-expired", "--dry-run", "--json"]);
+    let would: serde_json::Value = serde_json::from_str(&would).unwrap();
+    assert_eq!((code, &would["dry_run"], &would["tokens"]), (0, &true.into(), &1.into()));
+    let deleted = house.run(&["admin", "delete-expired"]).1;
+    assert!(deleted.ends_with("Deleting 1 expired tokens\n"), "{deleted}");
+    assert_eq!(house.run(&["admin", "delete-expired"]), (0, nothing.to_owned(), String::new()));
+
+    assert_eq!(
+        house.run(&["admin", "vacuum-storage"]),
+        (0, "There was nothing to clear away\n".to_owned(), String::new())
+    );
+    let (code, done, _) = house.run(&["admin", "vacuum-storage", "--dry-run", "--yaml"]);
+    assert!(code == 0 && done.contains("dry_run: true\n") && done.contains("incomplete_artifacts: []\n"), "{done}");
+
+    let well = (0, "0 problem(s) found, 0 fixed\n".to_owned(), String::new());
+    assert_eq!(house.run(&["admin", "fsck"]), well);
+    let (code, _, stderr) = house.run(&["admin", "fsck", "--store", "nope"]);
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("CommandError: File store nope does not exist"), "{stderr}");
+    let digest = "00".repeat(32);
+    let directory = house.path("store/00/00/00");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = std::fs::File::create(Path::new(&directory).join(format!("{digest}-0"))).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let found = format!("Default: file {digest}-0 is in the store and unknown to the database");
+    for _ in 0..2 {
+        let (code, stdout, _) = house.run(&["admin", "fsck", "--store", "Default"]);
+        assert_eq!((code, stdout), (1, format!("{found}\n1 problem(s) found, 0 fixed\n")), "found, and left alone");
+    }
+    let fixed = format!("{found}: fixed\n1 problem(s) found, 1 fixed\n");
+    assert_eq!(house.run(&["admin", "fsck", "--fix"]), (1, fixed, String::new()));
+    assert_eq!(house.run(&["admin", "fsck", "--fix"]), well);
+}
+
+#[test]
 fn an_administrator_submits_and_aborts() {
     let house = House::new();
     house.run(&["admin", "migrate"]);

@@ -66,6 +66,11 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT u.id FROM file_upload u JOIN file_in_artifact f ON f.id = u.file_in_artifact_id WHERE f.complete",
     ),
     (
+        "both ends of a relation are complete",
+        "SELECT r.id FROM artifact_relation r WHERE EXISTS \
+         (SELECT 1 FROM file_in_artifact f WHERE f.artifact_id IN (r.artifact_id, r.target_id) AND NOT f.complete)",
+    ),
+    (
         "every token has the link that its type needs",
         "SELECT t.id FROM token t WHERE \
          (t.token_type = 'user' AND t.user_id IS NULL) \

@@ -258,12 +258,13 @@ both! {
         artifacts.create(of(1, vec![file("a", 1, 10)]), now()).await.unwrap();
         let orphan = file::ActiveModel { id: NotSet, sha256: Set(vec![9; 32]), size: Set(3) };
         let orphan = orphan.insert(db.reader()).await.unwrap();
-        assert_eq!(artifacts.orphan_files(10).await.unwrap(), std::slice::from_ref(&orphan));
-        assert_eq!(artifacts.orphan_files(0).await.unwrap(), []);
+        assert_eq!(artifacts.orphan_files(0, 10).await.unwrap(), std::slice::from_ref(&orphan));
+        assert_eq!(artifacts.orphan_files(0, 0).await.unwrap(), []);
+        assert_eq!(artifacts.orphan_files(orphan.id, 10).await.unwrap(), []);
 
         let reused = artifacts.create(of(1, vec![file("a", 9, 3)]), now()).await.unwrap();
         assert_eq!(artifacts.files(reused.id).await.unwrap()[0].1, orphan);
-        assert_eq!(artifacts.orphan_files(10).await.unwrap(), []);
+        assert_eq!(artifacts.orphan_files(0, 10).await.unwrap(), []);
     }
 
     async fn many_make_the_same_files_at_once(db: &Database) {

@@ -6,13 +6,26 @@ mod support;
 use farm::{Farm, stories};
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
+use serde_json::json;
 use support::{TestDatabase, databases};
+use usine_db::artifact::{NewArtifact, NewFile};
 use usine_db::entity::{file_store, scope, user, work_request, workspace};
-use usine_db::{Database, UserManager, WorkspaceManager, invariants};
+use usine_db::{ArtifactManager, Database, UserManager, WorkspaceManager, invariants};
+use usine_model::artifact::{ArtifactCategory, RelationType};
 
-/// The second migration, and what takes it back: then a database is as the first one has left it.
-const LIMITS: &str = "m20261124_000002_limits";
-const BACK_TO_INITIAL: [&str; 5] = [
+/// The migrations after the first, and what takes them back: then a database is as the first one has left it.
+const LATER: [&str; 2] = ["m20261124_000002_limits", "m20261129_000004_upkeep"];
+const BACK_TO_INITIAL: [&str; 15] = [
+    "DROP INDEX work_request_expiring",
+    "DROP INDEX work_request_default_expiring",
+    "DROP INDEX artifact_expiring",
+    "DROP INDEX artifact_default_expiring",
+    "DROP INDEX work_request_unended",
+    "DROP INDEX file_in_artifact_missing",
+    "DROP INDEX work_request_root",
+    "DROP INDEX artifact_original",
+    "DROP INDEX file_upload_activity",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000004_upkeep'",
     "DROP INDEX work_request_delayed",
     "ALTER TABLE work_request DROP COLUMN delayed_until",
     "ALTER TABLE work_request DROP COLUMN limit_disk",
@@ -24,7 +37,7 @@ async fn back_to_initial(db: &Database) {
     for sql in BACK_TO_INITIAL {
         db.reader().execute_unprepared(sql).await.unwrap();
     }
-    assert_eq!(db.pending_migrations().await.unwrap(), [LIMITS]);
+    assert_eq!(db.pending_migrations().await.unwrap(), LATER);
 }
 
 stories! {
@@ -52,7 +65,7 @@ stories! {
         for _ in 0..2 {
             let error = db.migrate().await.unwrap_err().to_string();
             assert!(error.contains("delayed_until"), "the first two pass again and again: {error}");
-            assert_eq!(db.pending_migrations().await.unwrap(), [LIMITS]);
+            assert_eq!(db.pending_migrations().await.unwrap(), LATER);
             run("SELECT limit_memory FROM work_request").await.unwrap_err();
         }
         run("ALTER TABLE work_request DROP COLUMN delayed_until").await.unwrap();
@@ -138,7 +151,8 @@ async fn one_of_many_migrates() {
 }
 
 /// What a hand in the database breaks, and the words of the invariant that sees it.
-const DAMAGE: [(&str, &str); 7] = [
+const DAMAGE: [(&str, &str); 8] = [
+    ("UPDATE file_in_artifact SET complete = FALSE", "both ends of a relation are complete"),
     ("UPDATE work_request SET status = 'running' WHERE id = 1", "a running work request of a worker has"),
     ("UPDATE work_request SET requirement_set_id = NULL WHERE id = 1", "has its requirements interned"),
     ("UPDATE work_request SET delayed_until = created_at WHERE id = 1", "only a blocked work request that replaces"),
@@ -157,6 +171,21 @@ async fn damage_is_seen(database: TestDatabase) {
     let (mut ended, _) = farm.running(&worker).await;
     ended.mark_aborted(db, farm.now()).await.unwrap();
     farm.user_token(&farm.user("alice").await).await;
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let empty = NewFile { path: "a".parse().unwrap(), sha256: [0; 32], size: 0, content_type: None };
+        let new = NewArtifact {
+            category: ArtifactCategory::Test,
+            workspace_id: 1,
+            data: json!({}),
+            files: vec![empty],
+            created_by: None,
+            created_by_work_request: None,
+            expiration_delay: None,
+        };
+        ends.push(ArtifactManager(db).create(new, farm.now()).await.unwrap().id);
+    }
+    ArtifactManager(db).relate(ends[0], ends[1], RelationType::Extends).await.unwrap();
     farm::all_is_well(db).await;
     for (sql, words) in DAMAGE {
         db.reader().execute_unprepared(sql).await.unwrap();
@@ -167,6 +196,7 @@ async fn damage_is_seen(database: TestDatabase) {
              WHERE id IN (1, 2)",
             "UPDATE attempt SET ended_at = handed_out_at, outcome = 'aborted'",
             "UPDATE token SET user_id = 2 WHERE token_type = 'user'",
+            "UPDATE file_in_artifact SET complete = TRUE",
         ];
         for sql in repair {
             db.reader().execute_unprepared(sql).await.unwrap();

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod clock;
 pub mod entropy;
 pub mod event;
+pub mod expiry;
 pub mod lookup;
 pub mod matching;
 pub mod names;

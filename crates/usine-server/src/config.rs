@@ -27,6 +27,10 @@ pub struct Config {
     pub lease: u32,
     /// Seconds between looks at what the clock decides: leases, deadlines.
     pub upkeep_interval: u32,
+    /// Seconds between runs of expiry; 0 is never.
+    pub expire_interval: u32,
+    /// Seconds between runs of the vacuum; 0 is never.
+    pub vacuum_interval: u32,
     /// Seconds that the log of an ended work request is kept for followers.
     pub live_log_life: u32,
     /// Most bytes of live log that are kept of one work request.
@@ -45,6 +49,8 @@ impl Default for Config {
             default_workspace: usine_protocol::DEFAULT_WORKSPACE.to_owned(),
             lease: 90,
             upkeep_interval: 5,
+            expire_interval: 3600,
+            vacuum_interval: 24 * 3600,
             live_log_life: 12 * 3600,
             live_log_size: 256 << 20,
         }
@@ -145,6 +151,7 @@ mod tests {
     fn every_default_works() {
         assert_eq!(read("").unwrap(), Config::default());
         assert_eq!(read("lease = 60").unwrap().lease, 60);
+        assert_eq!(read("expire-interval = 0").unwrap().expire_interval, 0);
         assert_eq!(Config::default().database_url(), "sqlite:/var/lib/usine/usine.db");
     }
 

@@ -1,7 +1,7 @@
 //! What a task asks for: its data checked, its lookups resolved, its tags and dynamic data computed. Submission and
 //! scheduler both come here, so that what was accepted can be assigned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use usine_db::artifact::{Artifact, ArtifactManager};
@@ -63,6 +63,24 @@ pub async fn resolve(
         resolved = resolved.with(derived.field, artifacts);
     }
     Ok(resolved)
+}
+
+/// The artifacts that task data name by their ids, whether they exist or not.
+pub fn named_artifacts(task: &dyn Task, data: &Value) -> Result<BTreeSet<i64>, TaskDataError> {
+    let mut named = BTreeSet::new();
+    for input in task.inputs(data)? {
+        match &input.lookup {
+            InputLookup::Single(lookup) => named.extend(lookup.artifact_id()),
+            InputLookup::Multiple(lookup) => {
+                let elements = lookup.elements().map_err(|error| TaskDataError::at(&input.field, error.to_string()))?;
+                named.extend(elements.iter().filter_map(|element| match element {
+                    LookupElement::Single(lookup) => lookup.artifact_id(),
+                    LookupElement::Filter(_) => None,
+                }));
+            }
+        }
+    }
+    Ok(named)
 }
 
 /// Follows relations from `begin`, step by step: the artifacts of all steps, each once, in the order of their ids. One of

@@ -18,7 +18,7 @@ use tower_http::trace::TraceLayer;
 use usine_db::{Database, WorkerManager};
 use usine_model::clock::{Clock, to_stored_precision};
 use usine_model::entropy::Entropy;
-use usine_store::{LocalStore, Uploads};
+use usine_store::{FileStore, LocalStore, Uploads};
 
 use crate::channel::{self, Hub};
 use crate::config::Config;
@@ -125,6 +125,8 @@ impl Server {
         tasks.spawn(scheduler::run(state.clone()));
         tasks.spawn(upkeep::run(state.clone()));
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
+        tasks.spawn(upkeep::run_expiry(state.clone()));
+        tasks.spawn(upkeep::run_vacuum(state.clone()));
         let router = routes()
             .into_router()
             .fallback(api::not_found)

@@ -14,6 +14,7 @@ use usine_tasks::ServerFacts;
 use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
+use crate::upkeep::{Logs, Storage};
 use crate::web::LoginLimit;
 
 /// The shared state; cheap to clone.
@@ -63,6 +64,16 @@ impl AppState {
     /// The present moment.
     pub fn now(&self) -> DateTime<Utc> {
         to_stored_precision(self.clock.now())
+    }
+
+    /// Database and files, as upkeep wants them.
+    pub fn storage(&self) -> Storage<'_> {
+        Storage { database: &self.database, store: &*self.store, uploads: &self.uploads, entropy: &*self.entropy }
+    }
+
+    /// The live logs, as upkeep wants them.
+    pub fn logs(&self) -> Logs<'_> {
+        Logs { logs: &self.live_logs, life: self.config.live_log_life }
     }
 
     /// What tasks must know of the server.

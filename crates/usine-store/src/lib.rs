@@ -15,6 +15,6 @@ mod verified;
 pub use error::StoreError;
 pub use file_id::{FileId, FileIdError};
 pub use local::LocalStore;
-pub use store::{ByteStream, FileStore, Put};
+pub use store::{ByteStream, FileStore, Listing, Put, SetAside, StoredFile};
 pub use uploads::{Chunk, UploadError, UploadName, UploadNameError, Uploads};
 pub use verified::VerifiedFile;

@@ -3,6 +3,9 @@
 //! Layout: `<base>/<h[0:2]>/<h[2:4]>/<h[4:6]>/<h>-<size>` with `h` the SHA-256 in hexadecimal. A file comes under its
 //! final name by one rename after its bytes are on the disk, so that a name in place always means a whole file.
 
+mod listing;
+mod removal;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -16,7 +19,8 @@ use futures::future::BoxFuture;
 use futures::stream;
 
 use crate::disk::{BUFFER, blocking, digest, is_same_file, make_directories, no_follow, sync_directory};
-use crate::{ByteStream, FileId, FileStore, Put, StoreError, VerifiedFile};
+use crate::{ByteStream, FileId, FileStore, Listing, Put, SetAside, StoreError, VerifiedFile};
+use removal::OUTGOING;
 
 /// Where copies grow before they are whole. Not two hexadecimal digits, so never part of the layout.
 const INCOMING: &str = "incoming";
@@ -35,22 +39,12 @@ impl LocalStore {
     /// Opens the store in `base`, and makes the directory if it is missing.
     pub async fn open(base: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let base = base.into();
-        let incoming = base.join(INCOMING);
-        blocking(move || make_directories(&incoming, DIRECTORY_MODE))
+        let own = [base.join(INCOMING), base.join(OUTGOING)];
+        blocking(move || own.iter().try_for_each(|directory| make_directories(directory, DIRECTORY_MODE)))
             .await
             .flatten()
             .map_err(|error| StoreError::io("make the directories of the file store in", &base, error))?;
         Ok(Self { base })
-    }
-
-    /// Removes what interrupted copies left behind and nobody has written to since `older_than`; returns how many.
-    pub async fn sweep(&self, older_than: SystemTime) -> Result<usize, StoreError> {
-        let incoming = self.base.join(INCOMING);
-        let path = incoming.clone();
-        blocking(move || sweep_incoming(&incoming, older_than))
-            .await
-            .flatten()
-            .map_err(|error| StoreError::io("sweep", path, error))
     }
 
     fn path_of(&self, id: FileId) -> PathBuf {
@@ -78,14 +72,14 @@ impl LocalStore {
             return Ok(Put::AlreadyThere);
         }
 
-        if let Some(parent) = target.parent() {
-            make_directories(parent, DIRECTORY_MODE).map_err(failed("make the directory", parent))?;
-        }
-        // Whoever has another name for the file could still change it: such a file is copied, not moved.
-        let moved = metadata.nlink() == 1 && self.move_in(source, &target)?;
-        if !moved {
-            self.copy_in(source, &target)?;
-        }
+        let moved = self.into_directory(&target, || {
+            // Whoever has another name for the file could still change it: such a file is copied, not moved.
+            let moved = metadata.nlink() == 1 && self.move_in(source, &target)?;
+            if !moved {
+                self.copy_in(source, &target)?;
+            }
+            Ok(moved)
+        })?;
         self.sync_names(&target)?;
         if !moved {
             fs::remove_file(from).map_err(failed("remove", from))?;
@@ -151,10 +145,9 @@ impl LocalStore {
             return Err(StoreError::RangeOutside { id, range: range.clone() });
         }
         let path = self.path_of(id);
-        let file = match no_follow().read(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotFound { id }),
-            Err(error) => return Err(StoreError::io("open", path, error)),
+        let file = match self.open_any(id)? {
+            Some(file) => file,
+            None => return Err(StoreError::NotFound { id }),
         };
         let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?.len();
         if found != id.size {
@@ -163,16 +156,37 @@ impl LocalStore {
         Ok(file)
     }
 
-    fn remove_blocking(&self, id: FileId) -> Result<bool, StoreError> {
-        let path = self.path_of(id);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(StoreError::io("remove", path, error)),
+    /// Opens the file, also while it is aside for a moment. The second look is for one that was put back meanwhile.
+    fn open_any(&self, id: FileId) -> Result<Option<File>, StoreError> {
+        let in_place = || {
+            let path = self.path_of(id);
+            match no_follow().read(true).open(&path) {
+                Ok(file) => Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(StoreError::io("open", path, error)),
+            }
+        };
+        if let Some(file) = in_place()? {
+            return Ok(Some(file));
         }
-        // The directories stay: taking away an empty one would race with a put that is about to use it.
-        self.sync_names(&path)?;
-        Ok(true)
+        match self.open_aside(id)? {
+            Some(file) => Ok(Some(file)),
+            None => in_place(),
+        }
+    }
+
+    fn contains_blocking(&self, id: FileId) -> Result<bool, StoreError> {
+        if self.has(id)? {
+            return Ok(true);
+        }
+        match self.open_any(id)? {
+            None => Ok(false),
+            Some(file) => {
+                let metadata = file.metadata();
+                let metadata = metadata.map_err(|error| StoreError::io("look at", self.path_of(id), error))?;
+                Ok(metadata.is_file() && metadata.len() == id.size)
+            }
+        }
     }
 
     /// Runs one operation on the threads for file system work.
@@ -181,11 +195,25 @@ impl LocalStore {
         id: FileId,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
+        self.run_at(self.path_of(id), work)
+    }
+
+    /// The same for what is about the whole store.
+    fn run_on_all<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        self.run_at(self.base.clone(), work)
+    }
+
+    fn run_at<T: Send + 'static>(
+        &self,
+        path: PathBuf,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
         let store = self.clone();
         Box::pin(async move {
-            blocking(move || work(&store))
-                .await
-                .unwrap_or_else(|error| Err(StoreError::io("work on", self.path_of(id), error)))
+            blocking(move || work(&store)).await.unwrap_or_else(|error| Err(StoreError::io("work on", path, error)))
         })
     }
 }
@@ -204,11 +232,38 @@ impl FileStore for LocalStore {
     }
 
     fn contains(&self, id: FileId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.run(id, move |store| store.has(id))
+        self.run(id, move |store| store.contains_blocking(id))
     }
 
-    fn remove(&self, id: FileId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.run(id, move |store| store.remove_blocking(id))
+    fn set_aside(&self, id: FileId, random: [u8; 32]) -> BoxFuture<'_, Result<Option<SetAside>, StoreError>> {
+        self.run(id, move |store| store.set_aside_blocking(id, random))
+    }
+
+    fn put_back(&self, aside: SetAside) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(aside.id, move |store| store.put_back_blocking(&aside))
+    }
+
+    fn discard(&self, aside: SetAside) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(aside.id, move |store| store.discard_blocking(&aside))
+    }
+
+    fn aside(&self) -> BoxFuture<'_, Result<Vec<SetAside>, StoreError>> {
+        self.run_on_all(Self::aside_blocking)
+    }
+
+    fn list(&self, first_byte: u8) -> BoxFuture<'_, Result<Listing, StoreError>> {
+        self.run_on_all(move |store| store.list_blocking(first_byte))
+    }
+
+    fn prune(&self, older_than: SystemTime) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.run_on_all(move |store| store.prune_blocking(older_than))
+    }
+
+    fn sweep(&self, older_than: SystemTime) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.run_on_all(move |store| {
+            let incoming = store.base.join(INCOMING);
+            sweep_incoming(&incoming, older_than).map_err(|error| StoreError::io("sweep", incoming, error))
+        })
     }
 
     fn local_path(&self, id: FileId) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 mod common;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::*;
 use usine_store::{FileStore, LocalStore, Put, StoreError, VerifiedFile};
@@ -117,19 +117,140 @@ async fn ranges_give_exactly_their_bytes() {
 }
 
 #[tokio::test]
-async fn a_removed_file_is_gone_once() {
+async fn a_removed_file_is_gone() {
     let machine = Machine::new().await;
     let id = id_of(b"old");
     machine.store.put(id, &machine.file("old", b"old")).await.unwrap();
     let stream = machine.store.open_range(id, 0..3).await.unwrap();
 
-    assert!(machine.store.remove(id).await.unwrap());
-    assert!(!machine.store.remove(id).await.unwrap());
-    assert!(!machine.store.contains(id).await.unwrap());
+    let aside = machine.store.set_aside(id, [1; 32]).await.unwrap().unwrap();
+    assert_eq!(machine.store.set_aside(id, [2; 32]).await.unwrap(), None);
+    for _ in 0..2 {
+        machine.store.discard(aside.clone()).await.unwrap();
+        assert!(!machine.store.contains(id).await.unwrap());
+    }
+    assert!(machine.files_in_store().is_empty());
 
     let pieces: Vec<_> = futures::TryStreamExt::try_collect(stream).await.unwrap();
     assert_eq!(pieces.concat(), b"old", "a reader that had begun goes on");
     assert_eq!(machine.store.put(id, &machine.file("again", b"old")).await.unwrap(), Put::Added);
+}
+
+#[tokio::test]
+async fn a_file_aside_is_read_but_not_relied_on() {
+    let machine = Machine::new().await;
+    let id = id_of(b"old");
+    machine.store.put(id, &machine.file("old", b"old")).await.unwrap();
+    let aside = machine.store.set_aside(id, [1; 32]).await.unwrap().unwrap();
+    assert_eq!(machine.store.aside().await.unwrap(), std::slice::from_ref(&aside));
+    assert!(machine.store.contains(id).await.unwrap());
+    assert_eq!(machine.read(id, 0..3).await.unwrap(), b"old");
+
+    assert_eq!(machine.store.put(id, &machine.file("again", b"old")).await.unwrap(), Put::Added);
+    let second = machine.store.set_aside(id, [2; 32]).await.unwrap().unwrap();
+    machine.store.discard(aside).await.unwrap();
+    assert!(machine.store.contains(id).await.unwrap(), "each copy is decided about on its own");
+    for _ in 0..2 {
+        machine.store.put_back(second.clone()).await.unwrap();
+        assert_eq!(machine.files_in_store(), [machine.store.local_path(id).unwrap()]);
+    }
+    assert_eq!(machine.read(id, 0..3).await.unwrap(), b"old");
+}
+
+#[tokio::test]
+async fn a_damaged_copy_does_not_come_back_in_the_place_of_a_good_one() {
+    let machine = Machine::new().await;
+    let id = id_of(b"content");
+    machine.store.put(id, &machine.file("first", b"content")).await.unwrap();
+    let path = machine.store.local_path(id).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&path, b"cont").unwrap();
+    let aside = machine.store.set_aside(id, [1; 32]).await.unwrap().unwrap();
+    machine.store.put(id, &machine.file("second", b"content")).await.unwrap();
+    machine.store.put_back(aside).await.unwrap();
+    assert_eq!(machine.read(id, 0..7).await.unwrap(), b"content");
+    assert_eq!(machine.files_in_store(), [path]);
+}
+
+#[tokio::test]
+async fn a_store_lists_what_it_has_part_by_part() {
+    let machine = Machine::new().await;
+    let ids: Vec<_> = (0..20u8).map(|n| id_of(&[n])).collect();
+    for (n, id) in (0..20u8).zip(&ids) {
+        machine.store.put(*id, &machine.file("file", &[n])).await.unwrap();
+    }
+    let aside = machine.store.set_aside(ids[3], [1; 32]).await.unwrap().unwrap();
+    let damaged = machine.store.local_path(ids[4]).unwrap();
+    std::fs::set_permissions(&damaged, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&damaged, b"longer").unwrap();
+    written_at(&damaged, noon());
+    let strange = damaged.with_file_name(format!("{}x", ids[4]));
+    std::fs::write(&strange, b"").unwrap();
+    let misplaced = machine.dir.path().join("store").join(hex::encode(&ids[4].sha256[..1])).join("README");
+    std::fs::write(&misplaced, b"").unwrap();
+
+    let mut found = Vec::new();
+    let mut strangers = Vec::new();
+    for first_byte in 0..=u8::MAX {
+        let listing = machine.store.list(first_byte).await.unwrap();
+        assert!(listing.files.iter().all(|file| file.id.sha256[0] == first_byte));
+        found.extend(listing.files);
+        strangers.extend(listing.strange);
+    }
+    let mut expected: Vec<_> = ids.iter().copied().filter(|id| *id != aside.id).collect();
+    expected.sort();
+    assert_eq!(found.iter().map(|file| file.id).collect::<Vec<_>>(), expected);
+    let seen = found.iter().find(|file| file.id == ids[4]).unwrap();
+    assert_eq!((seen.size, seen.modified), (6, noon()));
+    strangers.sort();
+    let mut expected = vec![strange, misplaced];
+    expected.sort();
+    assert_eq!(strangers, expected);
+}
+
+#[tokio::test]
+async fn old_empty_directories_go_and_come_back_when_needed() {
+    let machine = Machine::new().await;
+    let (full, empty) = (id_of(b"full"), id_of(b"empty"));
+    for (id, content) in [(full, &b"full"[..]), (empty, b"empty")] {
+        machine.store.put(id, &machine.file("file", content)).await.unwrap();
+    }
+    let aside = machine.store.set_aside(empty, [1; 32]).await.unwrap().unwrap();
+    let directory = machine.store.local_path(empty).unwrap().parent().unwrap().to_owned();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+
+    assert_eq!(machine.store.prune(noon()).await.unwrap(), 0, "too young");
+    assert_eq!(machine.store.prune(later).await.unwrap(), 3);
+    assert!(!directory.exists());
+    assert!(machine.store.contains(full).await.unwrap());
+    machine.store.put_back(aside).await.unwrap();
+    assert!(machine.store.contains(empty).await.unwrap());
+    assert_eq!(machine.store.prune(later).await.unwrap(), 0, "none is empty");
+}
+
+#[tokio::test]
+async fn directories_may_be_pruned_while_files_are_put() {
+    let machine = Machine::new().await;
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let pruning = async {
+        for _ in 0..30 {
+            machine.store.prune(later).await.unwrap();
+        }
+    };
+    let putting = async {
+        for round in 0..30u8 {
+            for n in 0..10u8 {
+                let content = [round, n];
+                let id = id_of(&content);
+                let put = machine.store.put(id, &machine.file(&format!("{round}-{n}"), &content)).await;
+                assert_eq!(put.unwrap(), Put::Added);
+                let aside = machine.store.set_aside(id, [n; 32]).await.unwrap().unwrap();
+                machine.store.put_back(aside).await.unwrap();
+                assert!(machine.store.contains(id).await.unwrap());
+            }
+        }
+    };
+    futures::join!(pruning, putting);
 }
 
 #[tokio::test]

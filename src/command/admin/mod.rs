@@ -5,6 +5,7 @@
 mod check;
 mod migrate;
 mod token;
+mod upkeep;
 mod user;
 mod work_request;
 mod worker;
@@ -52,6 +53,12 @@ enum Commands {
     /// Create, list and abort work requests of all workspaces
     #[command(subcommand)]
     WorkRequest(work_request::Commands),
+    /// Delete work requests, artifacts, files and tokens that have expired; a running server does so by itself
+    DeleteExpired(upkeep::DryRun),
+    /// Clear away what was begun and never ended; a running server does so by itself
+    VacuumStorage(upkeep::DryRun),
+    /// Compare the file store with the database; changes nothing unless told to
+    Fsck(upkeep::FsckArgs),
     /// Check the schema and the content of the database, and that no file is missing from the store
     Check,
     /// Bring the schema of the database up to date; makes a new SQLite database
@@ -87,6 +94,9 @@ async fn dispatch(config: &Config, command: Commands, ui: Ui) -> anyhow::Result<
         Commands::Token(command) => token::run(&database, ui, command).await?,
         Commands::Worker(command) => worker::run(&database, ui, command).await?,
         Commands::WorkRequest(command) => work_request::run(&database, config, ui, command).await?,
+        Commands::DeleteExpired(args) => upkeep::delete_expired(&database, config, ui, args).await?,
+        Commands::VacuumStorage(args) => upkeep::vacuum_storage(&database, config, ui, args).await?,
+        Commands::Fsck(args) => return upkeep::fsck(&database, config, ui, args).await,
         Commands::Check | Commands::Migrate => {}
     }
     database.close().await;

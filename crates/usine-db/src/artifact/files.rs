@@ -86,11 +86,12 @@ impl ArtifactManager<'_> {
         Ok(rows.count(self.0.reader()).await? > 0)
     }
 
-    /// Contents that no artifact has, at most `limit`, oldest first: upkeep takes them out of the stores.
-    pub async fn orphan_files(&self, limit: u64) -> Result<Vec<File>> {
+    /// Contents that no artifact has, by id after `after`, at most `limit`: upkeep takes them out of the stores.
+    pub async fn orphan_files(&self, after: i64, limit: u64) -> Result<Vec<File>> {
         Ok(file::Entity::find()
             .join(JoinType::LeftJoin, file_in_artifact::Relation::File.def().rev())
             .filter(file_in_artifact::Column::Id.is_null())
+            .filter(file::Column::Id.gt(after))
             .order_by_asc(file::Column::Id)
             .limit(limit)
             .all(self.0.reader())

@@ -7,11 +7,12 @@ mod list;
 mod relations;
 mod uploads;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, EntityTrait, NotSet, Set};
 use serde_json::Value;
 use usine_model::artifact::{ArtifactCategory, ArtifactPath, InvalidData, validate_data};
 use usine_model::clock::to_stored_precision;
+use usine_model::expiry;
 
 use crate::database::transact;
 use crate::entity::{artifact, file_in_artifact, workspace};
@@ -146,10 +147,5 @@ fn has_nul(value: &Value) -> bool {
 
 /// When an artifact of this workspace goes away: creation and delay, its own or else the workspace's; `None` is never.
 pub fn expire_at(artifact: &Artifact, workspace: &workspace::Model) -> Option<DateTime<Utc>> {
-    let delay = artifact.expiration_delay.unwrap_or(workspace.default_expiration_delay);
-    if delay == 0 {
-        return None;
-    }
-    // A delay beyond the calendar is never.
-    TimeDelta::try_seconds(delay).and_then(|delay| artifact.created_at.checked_add_signed(delay))
+    expiry::expire_at(artifact.created_at, artifact.expiration_delay.unwrap_or(workspace.default_expiration_delay))
 }

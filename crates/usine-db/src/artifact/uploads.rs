@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
-use serde_json::json;
 use usine_model::clock::to_stored_precision;
 
 use super::{ArtifactManager, FileUpload};
 use crate::database::transact;
-use crate::entity::{file_in_artifact, file_in_store, file_upload};
+use crate::entity::{file_in_artifact, file_upload};
+use crate::storage::note_stored;
 use crate::{Error, Result};
 
 /// What there is to do for a file that somebody wants to upload.
@@ -105,20 +105,7 @@ impl ArtifactManager<'_> {
                 .one(connection)
                 .await?
                 .ok_or_else(|| Error::does_not_exist("file in artifact", file_in_artifact_id))?;
-            let row = file_in_store::ActiveModel {
-                id: NotSet,
-                store_id: Set(store_id),
-                file_id: Set(file.file_id),
-                data: Set(json!({})),
-            };
-            file_in_store::Entity::insert(row)
-                .on_conflict(
-                    OnConflict::columns([file_in_store::Column::StoreId, file_in_store::Column::FileId])
-                        .do_nothing()
-                        .to_owned(),
-                )
-                .exec_without_returning(connection)
-                .await?;
+            note_stored(connection, store_id, file.file_id).await?;
             file_in_artifact::Entity::update_many()
                 .col_expr(file_in_artifact::Column::Complete, true.into())
                 .filter(file_in_artifact::Column::Id.eq(file_in_artifact_id))
@@ -129,6 +116,18 @@ impl ArtifactManager<'_> {
                 .exec(connection)
                 .await?;
             Ok(())
+        })
+    }
+
+    /// Forgets an upload of which no byte has come since `before`; false if one has come, or it is over.
+    pub async fn discard_stale_upload(&self, upload_id: i64, before: DateTime<Utc>) -> Result<bool> {
+        transact!(self.0, transaction => {
+            let outcome = file_upload::Entity::delete_many()
+                .filter(file_upload::Column::Id.eq(upload_id))
+                .filter(file_upload::Column::LastActivityAt.lt(before))
+                .exec(transaction.connection())
+                .await?;
+            Ok(outcome.rows_affected == 1)
         })
     }
 

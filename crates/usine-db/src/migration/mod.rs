@@ -10,7 +10,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy)]
+        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy), Box::new(Upkeep)]
     }
 }
 
@@ -81,6 +81,25 @@ impl MigrationTrait for Tenancy {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let sql = dialect(include_str!("m20261129_000003_tenancy.sql"), connection.get_database_backend());
+        connection.execute_unprepared(&sql).await?;
+        Ok(())
+    }
+}
+
+/// Indexes for what upkeep looks for.
+struct Upkeep;
+
+impl MigrationName for Upkeep {
+    fn name(&self) -> &str {
+        "m20261129_000004_upkeep"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Upkeep {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sql = dialect(include_str!("m20261129_000004_upkeep.sql"), connection.get_database_backend());
         connection.execute_unprepared(&sql).await?;
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! Groups and their members.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::sea_query::Query;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set,
+};
 use serde_json::{Value, json};
 use usine_model::names;
 use usine_model::permission::{GROUP_CAN_DISPLAY, GroupFacts, MembershipRole, PermissionContext};
@@ -10,7 +13,7 @@ use super::permission::condition;
 use super::{Group, MEMBERS, Scope, Workspace, audit};
 use crate::account::User;
 use crate::database::{WriteTransaction, transact};
-use crate::entity::{group, group_membership, scope, user, workspace};
+use crate::entity::{group, group_membership, scope, scope_role, user, workspace, workspace_role};
 use crate::{Database, Error, Result, Text};
 
 /// Makes and finds groups, and says who is in them.
@@ -169,6 +172,33 @@ impl GroupManager<'_> {
         })
     }
 
+    /// Ephemeral groups that hold no role any more, oldest first.
+    pub async fn unused_ephemeral(&self) -> Result<Vec<Group>> {
+        let unused = group::Entity::find().filter(is_unused_ephemeral()).order_by_asc(group::Column::Id);
+        Ok(unused.all(self.0.reader()).await?)
+    }
+
+    /// Deletes those of these groups that are ephemeral and hold no role still; returns them.
+    pub async fn delete_unused_ephemeral(&self, groups: &[Group], now: DateTime<Utc>) -> Result<Vec<Group>> {
+        let ids = || groups.iter().map(|group| group.id);
+        transact!(self.0, tx => {
+            // Locked first: a role that is being given to one is there afterwards, or cannot be given any more.
+            group::Entity::find()
+                .filter(group::Column::Id.is_in(ids()))
+                .order_by_asc(group::Column::Id)
+                .lock_exclusive()
+                .all(tx.connection())
+                .await?;
+            let unused = group::Entity::find().filter(group::Column::Id.is_in(ids())).filter(is_unused_ephemeral());
+            let unused = unused.order_by_asc(group::Column::Id).all(tx.connection()).await?;
+            for group in &unused {
+                note(&tx, group, json!({"type": "delete", "name": group.name}), None, now).await?;
+                group::Entity::delete_by_id(group.id).exec(tx.connection()).await?;
+            }
+            Ok(unused)
+        })
+    }
+
     /// Who is in a group, in the order in which they joined the site.
     pub async fn members(&self, group: &Group) -> Result<Vec<Member>> {
         let rows = group_membership::Entity::find()
@@ -253,6 +283,17 @@ impl Group {
         let workspace = workspace.map(|workspace| workspace.facts(scope));
         GroupFacts { scope: scope.facts(), workspace, id: self.id, system: self.system }
     }
+}
+
+/// The condition of ephemeral groups without any role.
+fn is_unused_ephemeral() -> Condition {
+    let of_scopes = Query::select().column(scope_role::Column::GroupId).from(scope_role::Entity).to_owned();
+    let of_workspaces = Query::select().column(workspace_role::Column::GroupId).from(workspace_role::Entity).to_owned();
+    Condition::all()
+        .add(group::Column::Ephemeral.eq(true))
+        .add(group::Column::System.eq(false))
+        .add(group::Column::Id.not_in_subquery(of_scopes))
+        .add(group::Column::Id.not_in_subquery(of_workspaces))
 }
 
 pub(crate) async fn insert(

@@ -1,10 +1,10 @@
 //! Submitting work requests, and the interning of what they require.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, Set};
+use sea_orm::sea_query::{LockType, OnConflict};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use usine_model::event::EventKind;
@@ -16,8 +16,11 @@ use usine_model::work_request::{Results, Statuses, TaskType};
 use super::{WorkRequest, WorkRequestManager, change, load};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
-use crate::entity::{requirement_set, work_request};
+use crate::entity::{artifact, requirement_set, work_request};
 use crate::{Error, Result, Text};
+
+/// Ids in one statement.
+const BATCH: usize = 500;
 
 /// A work request to be made.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct NewWorkRequest {
     pub deadlines: Deadlines,
     /// Limits on what it uses.
     pub limits: ResourceLimits,
+    /// The artifacts that its data name: they must be there when it is made. From then on expiry keeps them until it ends.
+    pub inputs: BTreeSet<i64>,
 }
 
 impl NewWorkRequest {
@@ -55,6 +60,7 @@ impl NewWorkRequest {
             priority_base: 0,
             deadlines: Deadlines::default(),
             limits: ResourceLimits::default(),
+            inputs: BTreeSet::new(),
         }
     }
 }
@@ -158,10 +164,35 @@ pub(super) async fn insert(
         delayed_until: Set(heritage.as_ref().and_then(|heritage| heritage.delayed_until)),
         ..Default::default()
     };
+    hold(tx, &new.inputs).await?;
     let row = row.insert(tx.connection()).await?;
     let created = NewEvent::of_work_request(EventKind::Created, row.id, None, now).by(Some(new.created_by_id));
     tx.record(created).await?;
     Ok(row)
+}
+
+/// Makes sure that these artifacts are there, and stay until the transaction ends: expiry, which may be about to delete
+/// them, either has done so or will see the new work request.
+async fn hold(tx: &WriteTransaction, artifacts: &BTreeSet<i64>) -> Result<()> {
+    let mut missing = artifacts.clone();
+    for batch in Vec::from_iter(artifacts.iter().copied()).chunks(BATCH) {
+        let there: Vec<i64> = artifact::Entity::find()
+            .select_only()
+            .column(artifact::Column::Id)
+            .filter(artifact::Column::Id.is_in(batch.iter().copied()))
+            .order_by_asc(artifact::Column::Id)
+            .lock(LockType::KeyShare)
+            .into_tuple()
+            .all(tx.connection())
+            .await?;
+        for id in there {
+            missing.remove(&id);
+        }
+    }
+    match missing.first() {
+        Some(id) => Err(Error::does_not_exist("Artifact", id)),
+        None => Ok(()),
+    }
 }
 
 /// Workflow data with another count of retries; 0 is not written down.

@@ -2,6 +2,8 @@
 //!
 //! After a temporary failure the new one first rests: it is blocked, with the time at which it becomes pending.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::Set;
 use serde_json::json;
@@ -164,6 +166,8 @@ pub(super) async fn retry(
         priority_base: row.priority_base,
         deadlines: row.deadlines(),
         limits: row.limits(),
+        // If one has expired, the copy ends with an error when it is its turn: as it would have a moment later.
+        inputs: BTreeSet::new(),
     };
     let delayed_until = match reason {
         RetryReason::TemporaryFailure(delay) => Some(now + delay),

@@ -32,7 +32,7 @@ use crate::auth::{Identity, Requester, presented_key};
 use crate::paths::{self, Base};
 use crate::permissions::{Place, visible_work_request, visible_workspace};
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body, parse_value};
-use crate::requirements::{RequirementError, resolve, scheduler_tags};
+use crate::requirements::{RequirementError, named_artifacts, resolve, scheduler_tags};
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
@@ -112,15 +112,23 @@ pub(super) async fn submit(
         Err(RequirementError::Data(error)) => return Err(refused_data(error)),
         Err(RequirementError::Database(error)) => return Err(error.into()),
     };
+    let inputs = named_artifacts(task, &data).map_err(|error| refuse_task_data(&data, &error))?;
     let new = NewWorkRequest {
         task_name: task.name().to_owned(),
         task_data: data,
         event_reactions: reactions,
         deadlines,
         limits,
+        inputs,
         ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
     };
-    let row = WorkRequestManager(&state.database).create(&new, &tags, state.now()).await?;
+    let row = match WorkRequestManager(&state.database).create(&new, &tags, state.now()).await {
+        // It has expired since it was found.
+        Err(error @ usine_db::Error::DoesNotExist { kind: "Artifact", .. }) => {
+            return Err(refuse_task_data(&new.task_data, &TaskDataError::at("", error.to_string())));
+        }
+        created => created?,
+    };
     // Nothing may fail any more: the client would submit it once more.
     Ok(Json(present_one(row, &requester.scope.name, &workspace.name, Vec::new())))
 }

@@ -1,24 +1,32 @@
-//! What must happen by the clock: leases, deadlines, ends of rests, reminders, sweeping up, and news from other processes.
+//! What must happen by the clock: leases, deadlines, ends of rests, reminders, expiry, vacuum, and news from other processes.
 
 mod deadlines;
+mod expire;
 mod foreign;
+mod fsck;
 mod leases;
 mod rests;
+mod storage;
+mod vacuum;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 use crate::channel::remind;
 use crate::state::AppState;
 
+pub use expire::{Expired, expire};
 pub use foreign::watch as watch_foreign_events;
-
-/// Uploads that nobody continued for this long are thrown away.
-const STALE_UPLOAD: Duration = Duration::from_secs(24 * 3600);
+pub use fsck::{Finding, What, fsck};
+pub use storage::{Removed, Storage, UpkeepError};
+pub use vacuum::{Logs, Vacuumed, vacuum};
 
 /// Sweeps this often.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+/// After a start, workers and followers come back first: expiry and vacuum wait so long, or their interval if that is shorter.
+const CALM: Duration = Duration::from_secs(300);
 
 /// Keeps house for as long as the server runs.
 pub async fn run(state: AppState) {
@@ -30,11 +38,51 @@ pub async fn run(state: AppState) {
             () = state.shutdown.cancelled() => return,
             _ = tick.tick() => look(&state).await,
             _ = sweep.tick() => {
-                if let Err(error) = sweep_up(&state).await {
+                let mut done = Vacuumed::default();
+                let swept = vacuum::sweep_up(&state.storage(), &state.logs(), state.now(), &mut done).await;
+                if let Err(error) = swept {
                     tracing::error!(%error, "cannot sweep up; it tries again");
                 }
             }
         }
+    }
+}
+
+/// Deletes what has expired, for as long as the server runs. Several servers on one database may do so at once: what one
+/// has locked, the others leave to it.
+pub async fn run_expiry(state: AppState) {
+    let Some(mut tick) = calm_interval(state.config.expire_interval) else { return };
+    while comes(&state, &mut tick).await {
+        if let Err(error) = expire(&state.storage(), state.now(), false, &state.shutdown).await {
+            tracing::error!(%error, "cannot delete what has expired; it tries again");
+        }
+    }
+}
+
+/// Vacuums, for as long as the server runs.
+pub async fn run_vacuum(state: AppState) {
+    let Some(mut tick) = calm_interval(state.config.vacuum_interval) else { return };
+    while comes(&state, &mut tick).await {
+        if let Err(error) = vacuum(&state.storage(), &state.logs(), state.now(), false, &state.shutdown).await {
+            tracing::error!(%error, "cannot vacuum; it tries again");
+        }
+    }
+}
+
+/// Every so many seconds, but not at once; `None` for 0, which is never.
+fn calm_interval(seconds: u32) -> Option<Interval> {
+    let pause = Some(Duration::from_secs(u64::from(seconds))).filter(|pause| !pause.is_zero())?;
+    let mut tick = interval_at(Instant::now() + pause.min(CALM), pause);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(tick)
+}
+
+/// Waits for the next tick; false if the server stops before. What is done at a tick is not broken off by the stop, but told
+/// of it, and comes to a good end.
+async fn comes(state: &AppState, tick: &mut Interval) -> bool {
+    tokio::select! {
+        () = state.shutdown.cancelled() => false,
+        _ = tick.tick() => true,
     }
 }
 
@@ -47,13 +95,4 @@ async fn look(state: &AppState) {
             tracing::error!(%error, "upkeep failed; it tries again");
         }
     }
-}
-
-async fn sweep_up(state: &AppState) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let now = SystemTime::from(state.now());
-    state.live_logs.sweep(now, state.config.live_log_life).await?;
-    for name in state.uploads.sweep(now - STALE_UPLOAD).await? {
-        tracing::info!(%name, "an abandoned upload was thrown away");
-    }
-    Ok(())
 }

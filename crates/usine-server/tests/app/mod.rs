@@ -94,6 +94,12 @@ impl App {
         (self.state, self.url, self.running) = (state, url, running);
     }
 
+    /// The same with another configuration.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.restart().await;
+    }
+
     /// Checks the invariants and stops.
     pub async fn end(self) {
         assert_eq!(usine_db::invariants::check(&self.state.database).await.unwrap(), vec![]);

@@ -9,7 +9,7 @@ use usine_db::{Database, ScopeManager, UserManager, WorkRequestManager, Workspac
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
-use usine_server::requirements::{RequirementError, resolve, scheduler_tags};
+use usine_server::requirements::{RequirementError, named_artifacts, resolve, scheduler_tags};
 use usine_tasks::ServerFacts;
 
 use super::super::command_error;
@@ -65,7 +65,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
     let facts = ServerFacts { fqdn: config.fqdn.clone(), fallback_architecture: config.fallback_architecture.clone() };
     let prepared = async {
         task.check(&data)?;
-        let resolved = resolve(database, task, &data, &workspace).await?;
+        let resolved = resolve(database, task, &data, &workspace, user.id).await?;
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
         Ok::<SchedulerTags, RequirementError>(scheduler_tags(task, &data, &resolved, &scope, &workspace, &facts)?)
@@ -75,6 +75,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
         task_type: args.task_type,
         task_data: data.clone(),
         event_reactions: reactions.map_or_else(|| json!({}), |reactions| Value::Object(reactions.map)),
+        inputs: named_artifacts(task, &data).map_err(|error| failed(error.to_string()))?,
         ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
     };
     let created = WorkRequestManager(database).create(&new, &tags, SystemClock.now()).await;
