@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build demo test test-incus lint measure overhead setup FORCE
+.PHONY: build deb demo test test-deb test-incus lint measure overhead setup FORCE
 
 build: target/release/usine
 
@@ -18,6 +18,12 @@ setup:
 
 demo: setup build
 	./packaging/demo $(if $(SOURCE),--source "$(SOURCE)",--package "$(PACKAGE)")
+
+# Debian packages of the program, in target/deb.
+deb:
+	./packaging/setup-host deb
+	$(CARGO) build --release --locked --bin usine
+	./packaging/build-deb
 
 lint:
 	$(CARGO) fmt --all --check
@@ -34,6 +40,12 @@ overhead: setup build
 test:
 	./packaging/setup-host tests
 	./packaging/run-tests
+
+# The Debian packages, installed in a fresh bookworm with systemd. `make test` does the same with the program that it compiled.
+test-deb:
+	./packaging/setup-host tests
+	$(CARGO) build --release --locked --bin usine
+	./packaging/test-deb target/release/usine
 
 # The executor incus-lxc with a real Incus; installs it from backports for the time of the test. Only as root on Debian 12.
 test-incus:
