@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use usine_db::artifact::{Artifact, ArtifactManager};
-use usine_db::tenancy::{Scope, Workspace};
+use usine_db::tenancy::Workspace;
 use usine_db::work_request::SchedulerTags;
-use usine_db::{Database, PermissionManager, UserManager, WorkspaceManager};
+use usine_db::{Database, GroupManager, PermissionManager, UserManager, WorkspaceManager};
 use usine_model::lookup::{LookupElement, LookupSingle};
 use usine_model::permission::ARTIFACT_CAN_DISPLAY;
 use usine_model::tags;
@@ -153,17 +153,22 @@ fn no_collections(field: &str, lookup: &str) -> TaskDataError {
     )
 }
 
-/// What the work request requires of workers, and provides for them.
-pub fn scheduler_tags(
+/// What the work request requires of workers, and provides for them: where it is, and of whom.
+pub async fn scheduler_tags(
+    database: &Database,
     task: &dyn Task,
     data: &Value,
     resolved: &Resolved,
-    scope: &Scope,
-    workspace: &Workspace,
+    place: &Place,
+    creator: i64,
     facts: &ServerFacts,
-) -> Result<SchedulerTags, TaskDataError> {
+) -> Result<SchedulerTags, RequirementError> {
+    let scope = &place.scope.name;
     let mut provided = task.provided_tags(data, resolved);
-    provided.insert(tags::task_scope(&scope.name));
-    provided.insert(tags::task_workspace(&scope.name, &workspace.name));
+    provided.insert(tags::task_scope(scope));
+    provided.insert(tags::task_workspace(scope, &place.workspace.name));
+    for (scope, workspace, group) in GroupManager(database).names_of(creator).await? {
+        provided.insert(tags::task_group(&scope, workspace.as_deref(), &group));
+    }
     Ok(SchedulerTags { required: task.required_tags(data, &facts.fallback_architecture)?, provided })
 }

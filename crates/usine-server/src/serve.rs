@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use axum::ServiceExt;
 use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 use usine_db::{Database, WorkerManager};
 use usine_model::clock::{Clock, to_stored_precision};
@@ -131,6 +133,7 @@ impl Server {
             .into_router()
             .fallback(api::not_found)
             .method_not_allowed_fallback(api::method_not_allowed)
+            .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
             .layer(CatchPanicLayer::new())
             .layer(TraceLayer::new_for_http())
             .with_state(state.clone());

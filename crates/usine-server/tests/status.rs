@@ -183,7 +183,8 @@ stories! {
             "started_at": null, "completed_at": null, "duration": null, "worker": null, "task_type": "Worker",
             "task_data": {}, "dynamic_task_data": null, "priority_base": 0, "priority_adjustment": 0, "workflow_data": {},
             "event_reactions": {}, "status": "pending", "result": "", "artifacts": [], "scope": "debusine",
-            "workspace": "System", "scheduler_tags_provided": ["task:scope:debusine", "task:workspace:debusine:System"],
+            "workspace": "System", "scheduler_tags_provided": ["task:group:debusine::Members", "task:group:debusine::System-contributor",
+                "task:scope:debusine", "task:workspace:debusine:System"],
             "scheduler_tags_required": ["worker:task:worker:noop:version:1", "worker:type:external"],
             "links": {"self": format!("/api/1.0/work-request/{id}/"), "webui_self": path,
                 "webui_created_by": format!("/-/user/id/{creator}/")}

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, JoinType, NotSet, QueryFilter, QueryOrder, QuerySelect,
+    RelationTrait, Set,
 };
 use serde_json::{Value, json};
 use usine_model::names;
@@ -116,6 +117,21 @@ impl GroupManager<'_> {
             .order_by_asc(group::Column::Name)
             .order_by_asc(group::Column::Id);
         Ok(seen.all(self.0.reader()).await?)
+    }
+
+    /// The names of all groups of a user: scope, workspace if it belongs to one, group.
+    pub async fn names_of(&self, user_id: i64) -> Result<Vec<(String, Option<String>, String)>> {
+        let names = group::Entity::find()
+            .select_only()
+            .column_as(scope::Column::Name, "scope")
+            .column_as(workspace::Column::Name, "workspace")
+            .column_as(group::Column::Name, "group")
+            .inner_join(scope::Entity)
+            .left_join(workspace::Entity)
+            .join_rev(JoinType::InnerJoin, group_membership::Relation::Group.def())
+            .filter(group_membership::Column::UserId.eq(user_id))
+            .order_by_asc(group::Column::Id);
+        Ok(names.into_tuple().all(self.0.reader()).await?)
     }
 
     /// A new group. An ephemeral one goes away with its last role.

@@ -105,7 +105,8 @@ pub(super) async fn submit(
         let resolved = resolve(&state.database, task, &data, &workspace, user.id).await?;
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
-        Ok::<_, RequirementError>(scheduler_tags(task, &data, &resolved, &requester.scope, &workspace, &facts)?)
+        let place = Place { workspace: workspace.clone(), scope: scope.clone() };
+        scheduler_tags(&state.database, task, &data, &resolved, &place, user.id, &facts).await
     };
     let tags = match prepared.await {
         Ok(tags) => tags,

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use usine_db::tenancy::{Scope, Workspace};
-use usine_db::work_request::{NewWorkRequest, SchedulerTags};
+use usine_db::work_request::NewWorkRequest;
 use usine_db::{Database, ScopeManager, UserManager, WorkRequestManager, WorkspaceManager};
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
+use usine_server::permissions::Place;
 use usine_server::requirements::{RequirementError, named_artifacts, resolve, scheduler_tags};
 use usine_tasks::ServerFacts;
 
@@ -64,11 +65,12 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
     })?;
     let facts = ServerFacts { fqdn: config.fqdn.clone(), fallback_architecture: config.fallback_architecture.clone() };
     let prepared = async {
-        task.check(&data)?;
+        task.check(&data).map_err(RequirementError::from)?;
         let resolved = resolve(database, task, &data, &workspace, user.id).await?;
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
-        Ok::<SchedulerTags, RequirementError>(scheduler_tags(task, &data, &resolved, &scope, &workspace, &facts)?)
+        let place = Place { workspace: workspace.clone(), scope };
+        scheduler_tags(database, task, &data, &resolved, &place, user.id, &facts).await
     };
     let tags = prepared.await.map_err(|error| failed(error.to_string()))?;
     let new = NewWorkRequest {

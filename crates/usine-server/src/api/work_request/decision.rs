@@ -60,7 +60,7 @@ async fn tags_of(state: &AppState, row: &Row, place: &Place) -> ApiResult<Schedu
     let (data, facts) = (&row.task_data, state.facts());
     let tags = async {
         let resolved = resolve(&state.database, task, data, &place.workspace, row.created_by_id).await?;
-        Ok::<_, RequirementError>(scheduler_tags(task, data, &resolved, &place.scope, &place.workspace, &facts)?)
+        scheduler_tags(&state.database, task, data, &resolved, place, row.created_by_id, &facts).await
     };
     match tags.await {
         Ok(tags) => Ok(tags),
