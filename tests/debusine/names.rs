@@ -35,7 +35,12 @@ impl House {
 
     /// Runs one of debusine's programs to its end.
     pub fn run_as(&self, name: &str, arguments: &[&str], stdin: &str) -> Outcome {
-        let mut child = self.command(name, arguments).spawn().unwrap();
+        self.end_of(self.command(name, arguments), stdin)
+    }
+
+    /// Runs a command to its end.
+    pub fn end_of(&self, mut command: Command, stdin: &str) -> Outcome {
+        let mut child = command.spawn().unwrap();
         // A command that reads nothing may have ended already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
