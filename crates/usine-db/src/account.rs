@@ -75,9 +75,7 @@ impl UserManager<'_> {
     /// of the user end.
     pub async fn set_password(&self, user: &User, password: Option<&str>, entropy: &dyn Entropy) -> Result<String> {
         let password = password.map_or_else(|| random_password(entropy), str::to_owned);
-        if password.chars().count() < MIN_PASSWORD {
-            return Err(Error::Invalid(format!("a password has at least {MIN_PASSWORD} characters")));
-        }
+        check_new_password(&password)?;
         let hash = hash_password(&password, entropy)?;
         transact!(self.0, tx => {
             let change = user::ActiveModel { id: Set(user.id), password: Set(hash.clone()), ..Default::default() };
@@ -192,6 +190,17 @@ impl User {
     }
 }
 
+/// Whether a person may choose this password.
+///
+/// # Errors
+/// [`Error::Invalid`] says what it lacks.
+pub fn check_new_password(password: &str) -> Result<()> {
+    if password.chars().count() >= MIN_PASSWORD {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("a password has at least {MIN_PASSWORD} characters")))
+}
+
 fn verify(hash: &str, password: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
@@ -218,4 +227,19 @@ fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<String> {
     let failed = |error: argon2::password_hash::Error| Error::Invalid(format!("cannot hash the password: {error}"));
     let salt = SaltString::encode_b64(&entropy.bytes32()[..16]).map_err(failed)?;
     Ok(Argon2::default().hash_password(password.as_bytes(), &salt).map_err(failed)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_password_costs_what_others_cost() {
+        let hash = PasswordHash::new(NOBODYS_PASSWORD).unwrap();
+        let other = hash_password("correct horse", &usine_model::entropy::CountingEntropy::default()).unwrap();
+        let other = PasswordHash::new(&other).unwrap();
+        assert_eq!((hash.algorithm, hash.version, &hash.params), (other.algorithm, other.version, &other.params));
+        assert_eq!(hash.hash.unwrap().len(), other.hash.unwrap().len());
+        assert!(!verify(NOBODYS_PASSWORD, "") && !verify(NOBODYS_PASSWORD, "nobody at all!"));
+    }
 }

@@ -71,6 +71,25 @@ const INVARIANTS: &[(&str, &str)] = &[
          (SELECT 1 FROM file_in_artifact f WHERE f.artifact_id IN (r.artifact_id, r.target_id) AND NOT f.complete)",
     ),
     (
+        "every scope has its group of all members",
+        "SELECT s.id FROM scope s WHERE NOT EXISTS (SELECT 1 FROM \"group\" g \
+         WHERE g.scope_id = s.id AND g.workspace_id IS NULL AND g.name = 'Members' AND g.system)",
+    ),
+    (
+        "who is in a group is a member of its scope",
+        "SELECT m.id FROM group_membership m JOIN \"group\" g ON g.id = m.group_id WHERE NOT EXISTS \
+         (SELECT 1 FROM group_membership s JOIN \"group\" a ON a.id = s.group_id \
+          WHERE s.user_id = m.user_id AND a.scope_id = g.scope_id AND a.system)",
+    ),
+    (
+        "a group has its workspace and its roles in its own scope",
+        "SELECT g.id FROM \"group\" g WHERE EXISTS \
+         (SELECT 1 FROM workspace w WHERE w.id = g.workspace_id AND w.scope_id <> g.scope_id) \
+         OR EXISTS (SELECT 1 FROM scope_role r WHERE r.group_id = g.id AND r.scope_id <> g.scope_id) \
+         OR EXISTS (SELECT 1 FROM workspace_role r JOIN workspace w ON w.id = r.workspace_id \
+                    WHERE r.group_id = g.id AND w.scope_id <> g.scope_id)",
+    ),
+    (
         "every token has the link that its type needs",
         "SELECT t.id FROM token t WHERE \
          (t.token_type = 'user' AND t.user_id IS NULL) \

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use farm::{Farm, stories};
 use sea_orm::{EntityTrait, QueryOrder};
+use support::dice::Dice;
 use usine_db::entity::work_request;
 use usine_db::work_request::{HandedOut, Loss, ReportOutcome, RetryError};
 use usine_db::{Database, WorkRequest, Worker};
@@ -19,19 +20,6 @@ use usine_model::work_request::{Results, Statuses};
 
 const STEPS: usize = 300;
 const WORK_REQUESTS: usize = 10;
-
-/// SplitMix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
-    }
-}
 
 struct Walk<'a> {
     farm: Farm<'a>,

@@ -10,12 +10,18 @@ use serde_json::json;
 use support::{TestDatabase, databases};
 use usine_db::artifact::{NewArtifact, NewFile};
 use usine_db::entity::{file_store, scope, user, work_request, workspace};
-use usine_db::{ArtifactManager, Database, UserManager, WorkspaceManager, invariants};
+use usine_db::tenancy::OWNERS;
+use usine_db::{
+    ArtifactManager, Database, GroupManager, PermissionManager, ScopeManager, UserManager, WorkspaceManager, invariants,
+};
 use usine_model::artifact::{ArtifactCategory, RelationType};
+use usine_model::permission::{
+    WORKSPACE_CAN_CONFIGURE, WORKSPACE_CAN_CREATE_ARTIFACTS, WORKSPACE_CAN_CREATE_WORK_REQUESTS,
+};
 
-/// The migrations after the first, and what takes them back: then a database is as the first one has left it.
-const LATER: [&str; 2] = ["m20261124_000002_limits", "m20261129_000004_upkeep"];
-const BACK_TO_INITIAL: [&str; 15] = [
+/// The migrations after the first, and what takes them back, the last one first.
+const LATER: [&str; 3] = ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep"];
+const BACK_TO_LIMITS: [&str; 20] = [
     "DROP INDEX work_request_expiring",
     "DROP INDEX work_request_default_expiring",
     "DROP INDEX artifact_expiring",
@@ -26,6 +32,18 @@ const BACK_TO_INITIAL: [&str; 15] = [
     "DROP INDEX artifact_original",
     "DROP INDEX file_upload_activity",
     "DELETE FROM seaql_migrations WHERE version = 'm20261129_000004_upkeep'",
+    "DROP TABLE session",
+    "DROP TABLE client_enrolment",
+    "DROP TABLE workspace_inheritance",
+    "DROP TABLE audit_log",
+    "DROP TABLE user_permission",
+    "DROP TABLE workspace_role",
+    "DROP TABLE scope_role",
+    "DROP TABLE group_membership",
+    "DROP TABLE \"group\"",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000003_tenancy'",
+];
+const BACK_TO_INITIAL: [&str; 5] = [
     "DROP INDEX work_request_delayed",
     "ALTER TABLE work_request DROP COLUMN delayed_until",
     "ALTER TABLE work_request DROP COLUMN limit_disk",
@@ -33,7 +51,15 @@ const BACK_TO_INITIAL: [&str; 15] = [
     "DELETE FROM seaql_migrations WHERE version = 'm20261124_000002_limits'",
 ];
 
+async fn back_to_limits(db: &Database) {
+    for sql in BACK_TO_LIMITS {
+        db.reader().execute_unprepared(sql).await.unwrap();
+    }
+    assert_eq!(db.pending_migrations().await.unwrap(), LATER[1..]);
+}
+
 async fn back_to_initial(db: &Database) {
+    back_to_limits(db).await;
     for sql in BACK_TO_INITIAL {
         db.reader().execute_unprepared(sql).await.unwrap();
     }
@@ -53,6 +79,40 @@ stories! {
         assert_eq!((farm.reload(&row).await, farm.reload(&waiting).await), (row, waiting));
         assert_eq!(farm.reload_worker(&worker).await, worker);
         assert_eq!(farm.all_events().await, events);
+    }
+
+    /// Before there were roles, every user could contribute everywhere.
+    async fn who_could_contribute_still_can(db: &Database) {
+        let farm = Farm::new(db);
+        back_to_limits(db).await;
+        for sql in [
+            "INSERT INTO scope (name, label) VALUES ('other', 'Other')",
+            "INSERT INTO workspace (scope_id, name, created_at) SELECT scope.id, 'private', workspace.created_at \
+             FROM scope, workspace WHERE scope.name = 'other'",
+        ] {
+            db.reader().execute_unprepared(sql).await.unwrap();
+        }
+        let (alice, bob) = (farm.user("alice").await, farm.user("bob").await);
+        UserManager(db).set_active(&bob, false).await.unwrap();
+        db.migrate().await.unwrap();
+        let late = farm.user("late").await;
+        let workspaces = WorkspaceManager(db).list().await.unwrap();
+        assert_eq!(workspaces.len(), 2);
+        for (user, may) in [(&alice, true), (&bob, true), (&late, false)] {
+            let context = PermissionManager(db).context_of(user).await.unwrap();
+            for (workspace, scope) in &workspaces {
+                let facts = workspace.facts(scope);
+                for predicate in [WORKSPACE_CAN_CREATE_ARTIFACTS, WORKSPACE_CAN_CREATE_WORK_REQUESTS] {
+                    assert_eq!(predicate.allows(&context, &facts), may, "{} {predicate:?}", user.username);
+                }
+                assert!(!WORKSPACE_CAN_CONFIGURE.allows(&context, &facts), "nobody gets more than they had");
+            }
+        }
+        for scope in ScopeManager(db).list().await.unwrap() {
+            let groups = GroupManager(db).list(&scope, None).await.unwrap();
+            let groups: Vec<_> = groups.iter().map(|(group, _, count)| (group.name.as_str(), *count)).collect();
+            assert_eq!(groups, [("Contributors", 2), ("Members", 2), ("Owners", 0)], "{}", scope.name);
+        }
     }
 
     async fn a_migration_that_fails_leaves_nothing_half_done(db: &Database) {
@@ -151,8 +211,14 @@ async fn one_of_many_migrates() {
 }
 
 /// What a hand in the database breaks, and the words of the invariant that sees it.
-const DAMAGE: [(&str, &str); 8] = [
+const DAMAGE: [(&str, &str); 11] = [
     ("UPDATE file_in_artifact SET complete = FALSE", "both ends of a relation are complete"),
+    ("UPDATE \"group\" SET name = 'Others' WHERE system", "every scope has its group"),
+    ("DELETE FROM group_membership WHERE group_id = 1", "who is in a group is a member of its scope"),
+    (
+        "UPDATE scope_role SET scope_id = (SELECT id FROM scope WHERE name = 'other')",
+        "a group has its workspace and its roles in its own scope",
+    ),
     ("UPDATE work_request SET status = 'running' WHERE id = 1", "a running work request of a worker has"),
     ("UPDATE work_request SET requirement_set_id = NULL WHERE id = 1", "has its requirements interned"),
     ("UPDATE work_request SET delayed_until = created_at WHERE id = 1", "only a blocked work request that replaces"),
@@ -170,7 +236,8 @@ async fn damage_is_seen(database: TestDatabase) {
     let worker = farm.worker("w.example.org").await;
     let (mut ended, _) = farm.running(&worker).await;
     ended.mark_aborted(db, farm.now()).await.unwrap();
-    farm.user_token(&farm.user("alice").await).await;
+    let alice = farm.user("alice").await;
+    farm.user_token(&alice).await;
     let mut ends = Vec::new();
     for _ in 0..2 {
         let empty = NewFile { path: "a".parse().unwrap(), sha256: [0; 32], size: 0, content_type: None };
@@ -186,6 +253,10 @@ async fn damage_is_seen(database: TestDatabase) {
         ends.push(ArtifactManager(db).create(new, farm.now()).await.unwrap().id);
     }
     ArtifactManager(db).relate(ends[0], ends[1], RelationType::Extends).await.unwrap();
+    ScopeManager(db).create("other", None, None, None, farm.now()).await.unwrap();
+    let scope = ScopeManager(db).get_scope_or_none("debusine").await.unwrap().unwrap();
+    let owners = GroupManager(db).get_group_or_none(&scope, None, OWNERS).await.unwrap().unwrap();
+    GroupManager(db).add_missing_users(&owners, &[alice], None, farm.now()).await.unwrap();
     farm::all_is_well(db).await;
     for (sql, words) in DAMAGE {
         db.reader().execute_unprepared(sql).await.unwrap();
@@ -197,6 +268,10 @@ async fn damage_is_seen(database: TestDatabase) {
             "UPDATE attempt SET ended_at = handed_out_at, outcome = 'aborted'",
             "UPDATE token SET user_id = 2 WHERE token_type = 'user'",
             "UPDATE file_in_artifact SET complete = TRUE",
+            "UPDATE \"group\" SET name = 'Members' WHERE system",
+            "INSERT INTO group_membership (group_id, user_id) SELECT 1, user_id FROM group_membership m WHERE group_id = 2 \
+             AND NOT EXISTS (SELECT 1 FROM group_membership s WHERE s.group_id = 1 AND s.user_id = m.user_id)",
+            "UPDATE scope_role SET scope_id = 1",
         ];
         for sql in repair {
             db.reader().execute_unprepared(sql).await.unwrap();

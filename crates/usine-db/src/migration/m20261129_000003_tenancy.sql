@@ -52,7 +52,7 @@ CREATE TABLE audit_log (
     created_at {time} NOT NULL,
     actor_id BIGINT REFERENCES "user" (id) ON DELETE SET NULL,
     actor VARCHAR(150) NOT NULL,
-    subject VARCHAR(600) NOT NULL,
+    subject VARCHAR(800) NOT NULL,
     group_id BIGINT REFERENCES "group" (id) ON DELETE SET NULL,
     changes {json} NOT NULL
 );

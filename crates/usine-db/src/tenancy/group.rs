@@ -148,8 +148,9 @@ impl GroupManager<'_> {
         transact!(self.0, tx => { insert(&tx, &new, by, now).await }).map_err(|error| taken(error, name))
     }
 
-    /// Gives a group another name.
+    /// Gives a group another name. A system group keeps its own, by which it is found.
     pub async fn rename(&self, group: &Group, name: &str, by: Option<i64>, now: DateTime<Utc>) -> Result<Group> {
+        refuse_system(group, "renamed")?;
         check_name(name)?;
         transact!(self.0, tx => {
             let change = group::ActiveModel { id: Set(group.id), name: Set(name.to_owned()), ..Default::default() };
@@ -168,6 +169,7 @@ impl GroupManager<'_> {
         by: Option<i64>,
         now: DateTime<Utc>,
     ) -> Result<Group> {
+        refuse_system(group, "made ephemeral")?;
         transact!(self.0, tx => {
             let change = group::ActiveModel { id: Set(group.id), ephemeral: Set(ephemeral), ..Default::default() };
             let row = change.update(tx.connection()).await?;
@@ -178,9 +180,7 @@ impl GroupManager<'_> {
 
     /// Deletes a group, with its memberships and roles. A system group stays.
     pub async fn delete(&self, group: &Group, by: Option<i64>, now: DateTime<Utc>) -> Result<()> {
-        if group.system {
-            return Err(Error::Invalid(format!("the group {} is the system's own and cannot be deleted", group.name)));
-        }
+        refuse_system(group, "deleted")?;
         transact!(self.0, tx => {
             note(&tx, group, json!({"type": "delete", "name": group.name}), by, now).await?;
             group::Entity::delete_by_id(group.id).exec(tx.connection()).await?;
@@ -246,6 +246,25 @@ impl GroupManager<'_> {
         })
     }
 
+    /// Puts users into a group, as plain members, and into its scope; who is in it already stays what they are.
+    pub async fn add_missing_users(
+        &self,
+        group: &Group,
+        users: &[User],
+        by: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        transact!(self.0, tx => {
+            hold_members_of_scope(&tx, group).await?;
+            for user in users {
+                if membership(&tx, group.id, user.id).await?.is_none() {
+                    add(&tx, group, user, MembershipRole::Member, true, by, now).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes users out of a group. Who is not in it is fine.
     pub async fn remove_users(&self, group: &Group, users: &[User], by: Option<i64>, now: DateTime<Utc>) -> Result<()> {
         transact!(self.0, tx => {
@@ -267,6 +286,7 @@ impl GroupManager<'_> {
         now: DateTime<Utc>,
     ) -> Result<()> {
         transact!(self.0, tx => {
+            hold_members_of_scope(&tx, group).await?;
             let present = group_membership::Entity::find()
                 .filter(group_membership::Column::GroupId.eq(group.id))
                 .find_also_related(user::Entity)
@@ -343,7 +363,7 @@ async fn add(
     by: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let members = members_of_scope(tx, group).await?;
+    let members = hold_members_of_scope(tx, group).await?;
     if members.id != group.id && membership(tx, members.id, user.id).await?.is_none() {
         if !with_scope {
             let scope = scope_name(tx, group).await?;
@@ -364,8 +384,9 @@ async fn add(
 }
 
 async fn remove(tx: &WriteTransaction, group: &Group, user: &User, by: Option<i64>, now: DateTime<Utc>) -> Result<()> {
+    let members = hold_members_of_scope(tx, group).await?;
     // Who leaves the scope leaves all of its groups.
-    let groups = if group.system && group.name == MEMBERS {
+    let groups = if members.id == group.id {
         group::Entity::find().filter(group::Column::ScopeId.eq(group.scope_id)).all(tx.connection()).await?
     } else {
         vec![group.clone()]
@@ -408,12 +429,15 @@ async fn membership(tx: &WriteTransaction, group: i64, user: i64) -> Result<Opti
     Ok(found.one(tx.connection()).await?)
 }
 
-async fn members_of_scope(tx: &WriteTransaction, group: &Group) -> Result<Group> {
+/// The group of all members of a group's scope. It is held until the transaction ends: of two changes of memberships in one scope
+/// the second waits, so that nobody joins a group while they leave the scope.
+async fn hold_members_of_scope(tx: &WriteTransaction, group: &Group) -> Result<Group> {
     let members = group::Entity::find()
         .filter(group::Column::ScopeId.eq(group.scope_id))
         .filter(group::Column::WorkspaceId.is_null())
         .filter(group::Column::Name.eq(MEMBERS))
         .filter(group::Column::System.eq(true))
+        .lock_exclusive()
         .one(tx.connection())
         .await?;
     members.ok_or_else(|| Error::does_not_exist("Group", MEMBERS))
@@ -436,6 +460,14 @@ async fn note(tx: &WriteTransaction, group: &Group, changes: Value, by: Option<i
     };
     let change = audit::Change { actor: by, group_id: Some(group.id), subject: &subject, changes, at: now };
     audit::record(tx, change).await
+}
+
+/// The system's own groups stay as they are, but for their members.
+fn refuse_system(group: &Group, what: &str) -> Result<()> {
+    if !group.system {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("the group {} is the system's own and cannot be {what}", group.name)))
 }
 
 fn check_name(name: &str) -> Result<()> {

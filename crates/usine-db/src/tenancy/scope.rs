@@ -109,6 +109,7 @@ impl ScopeManager<'_> {
             audit::record(&tx, change).await?;
             Ok(row)
         })
+        .map_err(|error| taken(error, &scope.name))
     }
 
     /// Gives a scope another name.

@@ -9,6 +9,7 @@
 // Each test binary uses another part of this.
 #![allow(dead_code, unused_macros, unused_imports)]
 
+pub mod dice;
 mod postgres;
 
 use std::ops::Deref;
