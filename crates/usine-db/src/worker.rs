@@ -306,6 +306,11 @@ impl Worker {
         })
     }
 
+    /// Whether the worker is from before 0.13, and has other words for tasks.
+    pub fn is_old(&self) -> Result<bool> {
+        Ok(usine_model::old_worker::is_old(&self.dynamic()?))
+    }
+
     /// Whether the same is said of the worker as in an older copy of its row.
     pub fn has_metadata_of(&self, older: &Worker) -> bool {
         self.static_metadata == older.static_metadata && self.dynamic_metadata == older.dynamic_metadata

@@ -160,6 +160,49 @@ stories! {
         assert_eq!(farm.report(row.id, &handed.key, Results::Success).await, ReportOutcome::Repeated);
     }
 
+    /// A worker before 0.13 gets no key: its own token is that of its attempts, and of no other's.
+    async fn an_old_worker_works_with_its_own_token(db: &Database) {
+        let farm = Farm::new(db);
+        let (worker, key) = farm.registered("old.example.org").await;
+        let own = key.hash();
+        let requests = farm.work_requests();
+        let fetch = async || requests.get_next_for_old_worker(&worker, &own, farm.now()).await.unwrap();
+        let running = async || requests.running_with_own_token(&own).await.unwrap().map(|row| row.id);
+        assert_eq!(fetch().await, None);
+        let row = farm.assigned(&worker).await;
+        assert_eq!(running().await, None, "it has not been handed out");
+        assert_eq!(fetch().await, Some(row.clone()), "as it was just before");
+        assert_eq!((running().await, work_request_tokens(db).await.len()), (Some(row.id), 0));
+
+        // Restarted, it gets the same again. Its report is that of the live attempt.
+        assert_eq!(fetch().await.map(|again| (again.id, again.retry_count())), Some((row.id, 1)));
+        assert_eq!(farm.attempts(&row).await, [(1, Some("worker-restarted".to_owned())), (2, None)]);
+        let (other, _) = farm.running(&farm.worker("other.example.org").await).await;
+        assert_eq!(farm.report(other.id, &key, Results::Success).await, ReportOutcome::NotFound, "it is another's");
+        assert_eq!(farm.report(row.id, &key, Results::Failure).await, ReportOutcome::Accepted);
+        assert_eq!(farm.report(row.id, &key, Results::Success).await, ReportOutcome::Repeated);
+        assert_eq!((running().await, *farm.reload(&row).await.result), (None, Results::Failure));
+
+        // What it has lost is not its own any more.
+        let row = farm.assigned(&worker).await;
+        fetch().await.unwrap();
+        assert_eq!(lose(&farm, &worker).await, [row.id]);
+        assert_eq!(running().await, None);
+        assert_eq!(farm.report(row.id, &key, Results::Success).await, ReportOutcome::NotRunning);
+    }
+
+    /// A key that was made for a worker is gone when the worker comes back as an old one.
+    async fn a_worker_that_becomes_old_has_one_key_less(db: &Database) {
+        let farm = Farm::new(db);
+        let (worker, own) = farm.registered("w.example.org").await;
+        let (row, key) = farm.running(&worker).await;
+        let again = farm.work_requests().get_next_for_old_worker(&worker, &own.hash(), farm.now()).await.unwrap();
+        assert_eq!(again.map(|again| again.id), Some(row.id));
+        assert_eq!(farm.tokens().get_token_or_none(key.reveal(), at(0)).await.unwrap(), None);
+        assert_eq!(farm.report(row.id, &key, Results::Success).await, ReportOutcome::NotRunning);
+        assert_eq!(farm.report(row.id, &own, Results::Success).await, ReportOutcome::Accepted);
+    }
+
     /// Three times it is handed out again; after the fourth death it is given up, and the next one comes.
     async fn the_fourth_death_is_the_last(db: &Database) {
         let farm = Farm::new(db);

@@ -11,6 +11,7 @@ pub mod expiry;
 pub mod lookup;
 pub mod matching;
 pub mod names;
+pub mod old_worker;
 pub mod output_data;
 pub mod permission;
 pub mod policy;

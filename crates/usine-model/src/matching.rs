@@ -64,6 +64,8 @@ pub enum Misfit {
         /// Name of the task.
         task: String,
     },
+    /// The worker is from before 0.13, and the task data say what it does not know.
+    TooOld,
 }
 
 impl fmt::Display for Misfit {
@@ -72,6 +74,7 @@ impl fmt::Display for Misfit {
             Self::MissingTags { tags } => write!(f, "does not provide {}", tags.join(", ")),
             Self::WorkerRequires { tags } => write!(f, "only takes work requests with {}", tags.join(", ")),
             Self::TaskNotAllowed { task } => write!(f, "does not take the task {task} (allow or deny list)"),
+            Self::TooOld => f.write_str("is too old to understand these task data"),
         }
     }
 }
@@ -213,7 +216,7 @@ fn nearest_miss(workers: &[WorkerVerdict]) -> (String, String) {
             .iter()
             .map(|misfit| match misfit {
                 Misfit::MissingTags { tags } | Misfit::WorkerRequires { tags } => tags.len(),
-                Misfit::TaskNotAllowed { .. } => 1,
+                Misfit::TaskNotAllowed { .. } | Misfit::TooOld => 1,
             })
             .sum::<usize>()
     };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
+use crate::old_worker;
 use crate::tags::{self, Provenance, Tags};
 
 /// The kind of a worker.
@@ -54,9 +55,15 @@ pub fn metadata(worker_type: WorkerType, dynamic: &Metadata, fixed: &Metadata) -
     merged
 }
 
-/// The tags that a worker provides, each from a source that may. Workers before 0.15 send none, and get no work.
+/// The tags that a worker provides, each from a source that may. Old workers send none: theirs follow from what they do
+/// send.
 pub fn provided_tags(worker_type: WorkerType, dynamic: &Metadata, fixed: &Metadata) -> Tags {
-    let mut provided = tags::accepted(Provenance::Worker, strings(dynamic, "provided_tags"));
+    let mut provided = if old_worker::is_old(dynamic) {
+        let told = old_worker::provided_tags(dynamic);
+        tags::accepted(Provenance::Worker, told.iter().map(String::as_str))
+    } else {
+        tags::accepted(Provenance::Worker, strings(dynamic, "provided_tags"))
+    };
     provided.extend(tags::accepted(Provenance::Admin, strings(fixed, "provided_tags")));
     provided.insert(tags::worker_type(worker_type));
     provided

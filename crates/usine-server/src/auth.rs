@@ -7,7 +7,7 @@ use usine_db::account::User;
 use usine_db::tenancy::Scope;
 use usine_db::{
     PermissionManager, ScopeManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager,
-    Worker,
+    Worker, WorkspaceManager,
 };
 use usine_model::permission::{Actor, Facts, OwnWorkRequest, PermissionContext, Predicate, SCOPE_CAN_DISPLAY};
 use usine_model::token::TokenType;
@@ -15,6 +15,7 @@ use usine_model::work_request::Statuses;
 use usine_protocol::{SCOPE_HEADER, TOKEN_HEADER};
 use usine_tasks::input_artifact_ids;
 
+use crate::old_worker;
 use crate::problem::{ApiError, ApiResult};
 use crate::routes::Access;
 use crate::state::AppState;
@@ -64,7 +65,10 @@ impl Visitor {
     pub async fn of(state: &AppState, parts: &Parts) -> ApiResult<Self> {
         let access = parts.extensions.get::<Access>();
         let access = *access.ok_or_else(|| ApiError::Internal("a route does not say who may come in".into()))?;
-        let (identity, context) = identify(state, parts).await?;
+        let (mut identity, mut context) = identify(state, parts).await?;
+        if !access.is_of_workers() {
+            (identity, context) = old_worker::acting(state, identity, context).await?;
+        }
         if access.admits(&identity) { Ok(Self { identity, context }) } else { Err(identity.refusal()) }
     }
 }
@@ -209,7 +213,7 @@ pub async fn by_key(state: &AppState, key: Option<&str>) -> ApiResult<(Identity,
 }
 
 /// Who acts for a work request may do what its creator may, as far as it is for that work request.
-async fn context_of_work_request(state: &AppState, row: &WorkRequest) -> ApiResult<PermissionContext> {
+pub(crate) async fn context_of_work_request(state: &AppState, row: &WorkRequest) -> ApiResult<PermissionContext> {
     let creator = UserManager(&state.database).get(row.created_by_id).await?;
     let inputs = row.dynamic_task_data.as_ref().map(input_artifact_ids).unwrap_or_default();
     let own = OwnWorkRequest { id: row.id, workspace_id: row.workspace_id, inputs: inputs.into_iter().collect() };
@@ -229,12 +233,21 @@ impl FromRequestParts<AppState> for Requester {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        let name = match parts.headers.get(SCOPE_HEADER) {
+        let header = parts.headers.get(SCOPE_HEADER);
+        let name = match header {
             None => state.config.default_scope.clone(),
             Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         };
         let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?;
         let scope = scope.ok_or_else(|| ApiError::Text(StatusCode::NOT_FOUND, format!("Scope {name:?} not found")))?;
-        Self::of(state, parts, scope).await
+        let requester = Self::of(state, parts, scope).await?;
+        match (header, &requester.context.work_request) {
+            // Old workers name no scope. They mean that of the work request.
+            (None, Some(own)) => {
+                let (_, scope) = WorkspaceManager(&state.database).get(own.workspace_id).await?;
+                Ok(Self { scope, ..requester })
+            }
+            _ => Ok(requester),
+        }
     }
 }

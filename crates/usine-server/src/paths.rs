@@ -3,6 +3,31 @@
 use axum::extract::FromRequestParts;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// What cannot stand in the path of an address (RFC 3986, section 3.3). All else stays as it is, as in the original's
+/// addresses.
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// The path of a file, as an address has it: the client of 0.11 refuses an answer whose addresses are none.
+pub fn in_address(path: &str) -> String {
+    utf8_percent_encode(path, NOT_IN_PATHS).to_string()
+}
 
 /// `/SCOPE/WORKSPACE/work-request/ID/`.
 pub fn work_request(scope: &str, workspace: &str, id: i64) -> String {
@@ -34,5 +59,16 @@ impl<S: Sync> FromRequestParts<S> for Base {
         let uri_host = parts.uri.authority().map(|authority| authority.as_str());
         let host = text(HOST.as_str()).or(uri_host).unwrap_or("localhost");
         Ok(Self(format!("{scheme}://{host}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_stand_in_an_address_is_encoded() {
+        assert_eq!(in_address("dir/hello_1:2.0~rc1+b1_amd64.deb"), "dir/hello_1:2.0~rc1+b1_amd64.deb");
+        assert_eq!(in_address("a b/100%?#ä"), "a%20b/100%25%3F%23%C3%A4");
     }
 }

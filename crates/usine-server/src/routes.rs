@@ -33,6 +33,11 @@ pub enum Access {
 }
 
 impl Access {
+    /// Whether it is about workers themselves, and not about what they work on.
+    pub fn is_of_workers(self) -> bool {
+        matches!(self, Self::Worker | Self::Key | Self::Channel)
+    }
+
     /// Whether whoever asks comes in.
     pub fn admits(self, identity: &Identity) -> bool {
         match self {

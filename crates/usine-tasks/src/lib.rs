@@ -18,6 +18,7 @@ mod makesourcepackageupload;
 mod mergeuploads;
 mod mmdebstrap;
 mod noop;
+pub mod old_worker;
 mod packages;
 mod piuparts;
 mod run;
@@ -28,6 +29,7 @@ mod task;
 mod task_data;
 #[cfg(test)]
 mod test_support;
+mod todays_words;
 mod worker_task;
 
 use usine_model::work_request::TaskType;
@@ -40,6 +42,7 @@ pub use run::{
 };
 pub use task::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, input_artifact_ids};
 pub use task_data::TaskDataError;
+pub use todays_words::in_todays_words;
 
 /// Every task there is. A new task is one file and one line here.
 static REGISTRY: &[&dyn Task] = &[

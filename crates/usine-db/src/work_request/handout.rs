@@ -6,7 +6,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    RelationTrait, Set,
 };
 use serde_json::json;
 use usine_model::entropy::Entropy;
@@ -93,38 +94,33 @@ impl WorkRequestManager<'_> {
         now: DateTime<Utc>,
     ) -> Result<Option<HandedOut>> {
         let key = TokenKey::generate(entropy);
-        transact!(self.0, tx => {
-            let running = work_request::Entity::find()
-                .filter(work_request::Column::WorkerId.eq(worker.id))
-                .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
-                .order_by_asc(work_request::Column::Id)
-                .lock_exclusive()
-                .all(tx.connection())
-                .await?;
-            for row in running {
-                match after_loss(row.retry_count(), has_artifacts(&tx, row.id).await?) {
-                    AfterLoss::HandOutAgain => {
-                        end_attempt(&tx, row.id, AttemptOutcome::WorkerRestarted, Results::None, now).await?;
-                        let again = count_retry(&tx, &row).await?;
-                        begin_attempt(&tx, &again, worker, &key, now).await?;
-                        let event = NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(worker.id), now)
-                            .detail(json!({"retry_count": again.retry_count()}));
-                        tx.record(event).await?;
-                        return Ok(Some(HandedOut { work_request: again, key: key.clone() }));
-                    }
-                    AfterLoss::Supersede => supersede(&tx, row, now).await?,
-                    AfterLoss::GiveUp => give_up(&tx, row, now).await?,
-                }
-            }
-            let assigned = work_request::Entity::find()
-                .filter(work_request::Column::WorkerId.eq(worker.id))
-                .filter(work_request::Column::Status.eq(Text(Statuses::Pending)));
-            let next = in_queue_order(assigned).lock_exclusive().one(tx.connection()).await?;
-            let Some(next) = next else { return Ok(None) };
-            let running = mark_running(&tx, next.clone(), now).await?;
-            begin_attempt(&tx, &running, worker, &key, now).await?;
-            Ok(Some(HandedOut { work_request: next, key: key.clone() }))
-        })
+        let next = transact!(self.0, tx => { hand_out(&tx, worker, Credential::Fresh(&key), now).await })?;
+        Ok(next.map(|work_request| HandedOut { work_request, key }))
+    }
+
+    /// The same for a worker before 0.13, which does everything with its own token: the attempt has that token's hash, and
+    /// no other key is made.
+    pub async fn get_next_for_old_worker(
+        &self,
+        worker: &Worker,
+        own: &TokenHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<WorkRequest>> {
+        transact!(self.0, tx => { hand_out(&tx, worker, Credential::Own(own), now).await })
+    }
+
+    /// What an old worker runs: the work request with a live attempt under the hash of the worker's own token. None if there
+    /// are several, because the worker does not say which one it means.
+    pub async fn running_with_own_token(&self, own: &TokenHash) -> Result<Option<WorkRequest>> {
+        let mut running = work_request::Entity::find()
+            .join(JoinType::InnerJoin, attempt::Relation::WorkRequest.def().rev())
+            .filter(attempt::Column::TokenHash.eq(own.0.clone()))
+            .filter(attempt::Column::EndedAt.is_null())
+            .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+            .limit(2)
+            .all(self.0.reader())
+            .await?;
+        Ok(running.pop().filter(|_| running.is_empty()))
     }
 
     /// A worker reports a result, with the key of its attempt. After a temporary failure another work request takes its
@@ -141,6 +137,8 @@ impl WorkRequestManager<'_> {
             let attempt = attempt::Entity::find()
                 .filter(attempt::Column::WorkRequestId.eq(id))
                 .filter(attempt::Column::TokenHash.eq(key_hash.0.clone()))
+                // An old worker has the same key each time.
+                .order_by_desc(attempt::Column::Number)
                 .one(tx.connection())
                 .await?;
             let Some(attempt) = attempt else { return Ok(ReportOutcome::NotFound) };
@@ -234,6 +232,54 @@ impl WorkRequestManager<'_> {
     }
 }
 
+/// What a worker does the work of an attempt with.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// A key made for it.
+    Fresh(&'a TokenKey),
+    /// The worker's own token.
+    Own(&'a TokenHash),
+}
+
+/// Gives the worker the next work request it is to run.
+async fn hand_out(
+    tx: &WriteTransaction,
+    worker: &Worker,
+    credential: Credential<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<WorkRequest>> {
+    let running = work_request::Entity::find()
+        .filter(work_request::Column::WorkerId.eq(worker.id))
+        .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+        .order_by_asc(work_request::Column::Id)
+        .lock_exclusive()
+        .all(tx.connection())
+        .await?;
+    for row in running {
+        match after_loss(row.retry_count(), has_artifacts(tx, row.id).await?) {
+            AfterLoss::HandOutAgain => {
+                end_attempt(tx, row.id, AttemptOutcome::WorkerRestarted, Results::None, now).await?;
+                let again = count_retry(tx, &row).await?;
+                begin_attempt(tx, &again, worker, credential, now).await?;
+                let event = NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(worker.id), now)
+                    .detail(json!({"retry_count": again.retry_count()}));
+                tx.record(event).await?;
+                return Ok(Some(again));
+            }
+            AfterLoss::Supersede => supersede(tx, row, now).await?,
+            AfterLoss::GiveUp => give_up(tx, row, now).await?,
+        }
+    }
+    let assigned = work_request::Entity::find()
+        .filter(work_request::Column::WorkerId.eq(worker.id))
+        .filter(work_request::Column::Status.eq(Text(Statuses::Pending)));
+    let next = in_queue_order(assigned).lock_exclusive().one(tx.connection()).await?;
+    let Some(next) = next else { return Ok(None) };
+    let running = mark_running(tx, next.clone(), now).await?;
+    begin_attempt(tx, &running, worker, credential, now).await?;
+    Ok(Some(next))
+}
+
 async fn has_artifacts(tx: &WriteTransaction, work_request_id: i64) -> Result<bool> {
     let made = artifact::Entity::find()
         .filter(artifact::Column::CreatedByWorkRequestId.eq(work_request_id))
@@ -266,15 +312,21 @@ async fn give_up(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) ->
     Ok(())
 }
 
-/// Gives the worker a fresh key and writes the attempt down.
+/// Gives the worker its key, if it is to have one, and writes the attempt down.
 async fn begin_attempt(
     tx: &WriteTransaction,
     row: &WorkRequest,
     worker: &Worker,
-    key: &TokenKey,
+    credential: Credential<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let issued = issue_token(tx, row, key, now).await?;
+    let token_hash = match credential {
+        Credential::Fresh(key) => issue_token(tx, row, key, now).await?.token.hash,
+        Credential::Own(hash) => {
+            revoke_tokens(tx, worker.id).await?;
+            hash.0.clone()
+        }
+    };
     let before =
         attempt::Entity::find().filter(attempt::Column::WorkRequestId.eq(row.id)).count(tx.connection()).await?;
     let attempt = attempt::ActiveModel {
@@ -283,7 +335,7 @@ async fn begin_attempt(
         number: Set(i32::try_from(before + 1).unwrap_or(i32::MAX)),
         worker_id: Set(Some(worker.id)),
         worker_name: Set(worker.name.clone()),
-        token_hash: Set(issued.token.hash),
+        token_hash: Set(token_hash),
         handed_out_at: Set(now),
         ended_at: Set(None),
         outcome: Set(None),
@@ -302,6 +354,19 @@ async fn issue_token(tx: &WriteTransaction, row: &WorkRequest, key: &TokenKey, n
             "Cannot issue a token for a WorkRequest that is not assigned to a worker.".to_owned(),
         ));
     };
+    revoke_tokens(tx, worker_id).await?;
+    let spec = TokenSpec {
+        work_request_id: Some(row.id),
+        enabled: true,
+        expire_at: Some(now + WORK_REQUEST_TOKEN_LIFE),
+        ..TokenSpec::of_type(TokenType::WorkRequest)
+    };
+    let token = insert_token(tx, &spec, &key.hash(), now).await?;
+    Ok(NewToken { token, key: key.clone() })
+}
+
+/// Deletes the keys of everything that a worker has.
+async fn revoke_tokens(tx: &WriteTransaction, worker_id: i64) -> Result<()> {
     let theirs = work_request::Entity::find()
         .select_only()
         .column(work_request::Column::Id)
@@ -311,12 +376,5 @@ async fn issue_token(tx: &WriteTransaction, row: &WorkRequest, key: &TokenKey, n
         .all(tx.connection())
         .await?;
     token::Entity::delete_many().filter(token::Column::WorkRequestId.is_in(theirs)).exec(tx.connection()).await?;
-    let spec = TokenSpec {
-        work_request_id: Some(row.id),
-        enabled: true,
-        expire_at: Some(now + WORK_REQUEST_TOKEN_LIFE),
-        ..TokenSpec::of_type(TokenType::WorkRequest)
-    };
-    let token = insert_token(tx, &spec, &key.hash(), now).await?;
-    Ok(NewToken { token, key: key.clone() })
+    Ok(())
 }

@@ -272,8 +272,7 @@ fn present(
         files: files
             .into_iter()
             .map(|(entry, content)| {
-                // Not percent-encoded: the original's client fetches it as it is.
-                let url = format!("{}{download}{}", base.0, entry.path);
+                let url = format!("{}{download}{}", base.0, paths::in_address(&entry.path));
                 (entry.path.clone(), present_file(entry, content, url))
             })
             .collect(),

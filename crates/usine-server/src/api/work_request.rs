@@ -22,11 +22,11 @@ use usine_model::permission::{
     WORKSPACE_CAN_CREATE_WORK_REQUESTS,
 };
 use usine_model::policy::{Deadlines, ResourceLimits};
-use usine_model::token::hash_of;
+use usine_model::token::{TokenHash, hash_of};
 use usine_model::work_request::{Results, TaskType};
 use usine_protocol::page::{CursorPage, PAGE_SIZE};
 use usine_protocol::work_request::{Completed, CreateWorkRequest, UpdateWorkRequest, WorkRequest};
-use usine_tasks::TaskDataError;
+use usine_tasks::{TaskDataError, in_todays_words, old_worker};
 
 use crate::auth::{Identity, Requester, presented_key};
 use crate::paths::{self, Base};
@@ -49,6 +49,7 @@ pub fn routes() -> Routes {
         .post("/api/1.0/work-request/{id}/confirm/", Access::User, decision::confirm)
         .put("/api/1.0/work-request/{id}/completed/", Access::Key, completed)
         .post("/api/1.0/work-request/get-next-for-worker/", Access::Worker, get_next)
+        .get("/api/1.0/work-request/get-next-for-worker/", Access::Worker, get_next_old)
 }
 
 /// Submits a work request.
@@ -339,15 +340,37 @@ async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiRes
     let places = WorkspaceManager(&state.database).list().await?;
     let next = WorkRequestManager(&state.database).get_next_for_worker(worker, &*state.entropy, state.now()).await?;
     let Some(handed_out) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let row = handed_out.work_request;
+    let mut body = present_handed_out(handed_out.work_request, &places)?;
+    body.task_data = in_todays_words(&body.task_name, &body.task_data);
+    body.token = Some(handed_out.key.reveal().to_owned());
+    Ok(Json(body).into_response())
+}
+
+/// A worker before 0.13 fetches its next work request. It gets no key, and the task in its own words. What these cannot say
+/// it gets as it is, to report what it does not understand: it has become old since the work request was assigned to it.
+async fn get_next_old(State(state): State<AppState>, requester: Requester) -> ApiResult<Response> {
+    let worker = requester.worker()?;
+    let Identity::Worker(_, token) = &requester.identity else { return Err(ApiError::wrong_token()) };
+    let places = WorkspaceManager(&state.database).list().await?;
+    let own = TokenHash(token.hash.clone());
+    let next = WorkRequestManager(&state.database).get_next_for_old_worker(worker, &own, state.now()).await?;
+    let Some(row) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let mut body = present_handed_out(row, &places)?;
+    if let Some(words) = old_worker::translate(&body.task_name, &body.task_data, body.dynamic_task_data.as_ref()) {
+        body.task_data = words.task_data;
+        body.dynamic_task_data = words.dynamic_task_data;
+    }
+    Ok(Json(body).into_response())
+}
+
+/// A work request as its worker sees it.
+fn present_handed_out(row: Row, places: &[(Workspace, Scope)]) -> ApiResult<WorkRequest> {
     let place = places.iter().find(|(workspace, _)| workspace.id == row.workspace_id);
     let (workspace, scope) = place.ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
     let limits = Some(row.limits()).filter(|limits| !limits.is_none());
     // One with artifacts would have been replaced, not handed out.
-    let mut body = present_one(row, &scope.name, &workspace.name, Vec::new());
-    body.token = Some(handed_out.key.reveal().to_owned());
-    body.limits = limits;
-    Ok(Json(body).into_response())
+    let body = present_one(row, &scope.name, &workspace.name, Vec::new());
+    Ok(WorkRequest { limits, ..body })
 }
 
 /// A worker reports a result with the key of its attempt. The key stops working with the first report; a repeated one

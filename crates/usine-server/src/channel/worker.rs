@@ -25,8 +25,9 @@ use crate::state::AppState;
 /// The server asks whether the worker is there this often.
 const PING: Duration = Duration::from_secs(20);
 
-/// A worker that says nothing for this long, not even to a ping, is not there.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A worker that says nothing for this long, not even to a ping, is not there. Debian's worker 0.11.3 hears nothing for 60
+/// seconds when it is told of work while it has some, as it is when it comes back to a server that was away.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// Metadata are asked for anew this often.
 const METADATA: Duration = Duration::from_secs(3600);

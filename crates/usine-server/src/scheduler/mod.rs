@@ -12,6 +12,7 @@ use serde_json::Value;
 use usine_db::{QueueManager, WorkRequest, WorkRequestManager, Worker, WorkerManager, WorkspaceManager};
 use usine_model::matching::{Profile, RequirementSet};
 use usine_model::tags::Tags;
+use usine_tasks::old_worker;
 
 use crate::requirements::{RequirementError, resolve};
 use crate::state::AppState;
@@ -19,7 +20,8 @@ use crate::state::AppState;
 /// Looks this often even when nothing wakes it.
 const TICK: Duration = Duration::from_secs(15);
 
-/// A worker that is reserved for some source packages looks at this many work requests of a run, not at the whole queue.
+/// A worker that is reserved for some source packages, or too old for some data, looks at this many work requests of a run,
+/// not at the whole queue.
 const MAX_LOOKED_AT: usize = 200;
 
 /// This many of the newest requirement sets are read with each run, because PostgreSQL hands out their numbers before the
@@ -112,6 +114,10 @@ async fn assign_one(state: &AppState, worker: &Worker, profile: &Profile, sets: 
                 continue;
             }
         };
+        if worker.is_old()? && !old_worker::can_be_told(&row.task_name, row.used_task_data(), dynamic.as_ref()) {
+            passed_by.push(row.id);
+            continue;
+        }
         if row.assign_worker(&state.database, worker, dynamic, state.now()).await? {
             tracing::info!(work_request = row.id, worker = worker.name, "assigned");
             return Ok(true);

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use usine_db::{QueueManager, WorkRequest, WorkRequestManager, WorkerManager};
-use usine_model::matching::{PendingReason, RequirementSet, Verdict, WorkerVerdict, explain};
+use usine_model::matching::{Misfit, PendingReason, RequirementSet, Verdict, WorkerVerdict, explain};
 use usine_model::tags::Tags;
 use usine_model::worker::WorkerType;
+use usine_tasks::old_worker;
 
+use crate::requirements::RequirementError;
 use crate::state::AppState;
 
 /// Asks every worker why it does not run this work request now.
@@ -25,7 +27,10 @@ pub async fn explain_pending(state: &AppState, row: &WorkRequest) -> usine_db::R
     let sets = QueueManager(&state.database).requirement_sets(0).await?;
     for (worker, token) in WorkerManager(&state.database).list().await? {
         let profile = worker.profile()?;
-        let misfits = profile.misfits(&set, &provided);
+        let mut misfits = profile.misfits(&set, &provided);
+        if worker.is_old()? && !is_told_to_old_workers(state, row).await? {
+            misfits.push(Misfit::TooOld);
+        }
         let work_requests = held.remove(&worker.id).unwrap_or_default();
         let verdict = if row.worker_id == Some(worker.id) {
             Verdict::Assigned
@@ -54,4 +59,14 @@ pub async fn explain_pending(state: &AppState, row: &WorkRequest) -> usine_db::R
     competing.dedup();
     let ahead = QueueManager(&state.database).count_ahead(row, &competing).await?;
     Ok(explain(ahead, verdicts))
+}
+
+/// Whether a worker before 0.13 has words for the work request.
+async fn is_told_to_old_workers(state: &AppState, row: &WorkRequest) -> usine_db::Result<bool> {
+    match super::dynamic_data(state, row).await {
+        Ok(dynamic) => Ok(old_worker::can_be_told(&row.task_name, row.used_task_data(), dynamic.as_ref())),
+        Err(RequirementError::Database(error)) => Err(error),
+        // It ends with that error when it is its turn, whoever is there.
+        Err(RequirementError::Data(_)) => Ok(true),
+    }
 }

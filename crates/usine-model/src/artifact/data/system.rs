@@ -22,7 +22,8 @@ macro_rules! system {
             pub codename: String,
             /// Of the first repository.
             pub mirror: Url,
-            /// Of the first repository.
+            /// Of the first repository. Workers before 0.13 do not say.
+            #[serde(default)]
             pub components: Vec<String>,
             /// The variant that mmdebstrap was asked for.
             pub variant: Option<String>,
