@@ -17,8 +17,8 @@ use crate::progress::Progress;
 #[command(after_help = "\
 A .dsc becomes one debian:source-package, a .deb one debian:binary-package; a .changes becomes a
 debian:upload with a source package and binary packages that it extends and relates to.
-Files named in a .dsc or .changes must be next to it; their sizes and hashes are checked. What is on a web server is
-fetched into a directory below TMPDIR first.
+Files named in a .dsc or .changes must be next to it; their sizes and hashes are checked.
+What is on a web server is fetched into a directory below TMPDIR first.
 
 Example: usine artifact import hello_2.10-5_amd64.changes")]
 pub struct Args {
