@@ -37,6 +37,8 @@ pub enum Commands {
     WorkRequest(command::work_request::Args),
     /// Create, import, show and download artifacts
     Artifact(command::artifact::Args),
+    /// Show and change from which workspaces a workspace inherits
+    Workspace(command::workspace::Args),
     /// Build a source package, run all checks on the result, and print their verdicts
     Check(command::check::Args),
     /// The tasks that work requests can run, and the data each one takes
@@ -49,6 +51,8 @@ pub enum Commands {
     Standalone(command::standalone::Args),
     /// Manage users, tokens, workers and the database of a server
     Admin(command::admin::Args),
+    /// Choose a server and get a token for it
+    Setup(command::setup::Args),
     /// Check this machine: tools, namespaces, database, connection; say what to do, or do it
     Doctor(command::doctor::Args),
     /// Print a completion script for a shell
@@ -59,7 +63,7 @@ pub enum Commands {
 
 /// The sections of `usine --help`. Every command is in one of them; a test sees to that.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Use a server", &["work-request", "artifact", "check", "task"]),
+    ("Use a server", &["setup", "work-request", "artifact", "workspace", "check", "task"]),
     ("Run a server or a worker", &["server", "worker", "standalone", "admin"]),
     ("Help yourself", &["doctor", "completions", "man"]),
 ];
@@ -70,6 +74,7 @@ First steps:
   usine standalone                                a whole factory in one process, to try it
   usine admin user create NAME MAIL               on the server's machine
   usine admin token create NAME                   the token for the client's configuration file
+  usine setup                                     or: choose a server, log in there, get a token
   usine work-request create noop </dev/null       submit the simplest task
   usine work-request wait ID; echo $?             wait for its result
   usine check FILE.dsc                            build a package and run all checks on it

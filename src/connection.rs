@@ -45,20 +45,12 @@ impl Connection {
 
     /// A client of the chosen server. Connects only when it is used.
     pub fn open(&self) -> anyhow::Result<Connected> {
-        let mut config = self.config()?;
-        if let Some(warning) = &config.warning {
-            tracing::warn!("{warning}");
-        }
-        if let Some(scope) = &self.scope {
-            config.scope.clone_from(scope);
-        }
-        let client = Client::new(Options::from(&config))?;
-        Ok(Connected { client, config })
+        connect(self.config()?, self.scope.as_deref())
     }
 
     /// What is known of the chosen server.
     pub fn config(&self) -> anyhow::Result<ServerConfig> {
-        let environment = env::var("DEBUSINE_SERVER_NAME").ok();
+        let environment = server_of_environment();
         let (chosen, environment) = (self.server.as_deref(), environment.as_deref());
         if let Some(path) = &self.config_file {
             return if is_toml(path) {
@@ -72,13 +64,34 @@ impl Connection {
         {
             return Ok(config);
         }
-        let home = home()?;
-        let own = own_path(&home);
+        let own = own_path()?;
         if own.exists() {
             return load_toml(&own, chosen.or(environment));
         }
-        Ok(config::load(&config::default_path(&home), chosen, environment)?)
+        Ok(config::load(&debusine_path()?, chosen, environment)?)
     }
+}
+
+/// A client of the server that this configuration is of, in another scope if one is named.
+pub fn connect(mut config: ServerConfig, scope: Option<&str>) -> anyhow::Result<Connected> {
+    if let Some(warning) = &config.warning {
+        tracing::warn!("{warning}");
+    }
+    if let Some(scope) = scope {
+        scope.clone_into(&mut config.scope);
+    }
+    let client = Client::new(Options::from(&config))?;
+    Ok(Connected { client, config })
+}
+
+/// The name of a server in `DEBUSINE_SERVER_NAME`.
+pub fn server_of_environment() -> Option<String> {
+    env::var("DEBUSINE_SERVER_NAME").ok().filter(|name| !name.is_empty())
+}
+
+/// Debusine's file of this user.
+pub fn debusine_path() -> anyhow::Result<PathBuf> {
+    Ok(config::default_path(&home()?))
 }
 
 fn home() -> anyhow::Result<PathBuf> {
@@ -86,13 +99,15 @@ fn home() -> anyhow::Result<PathBuf> {
     home.map(PathBuf::from).ok_or_else(|| failure("HOME is not set: name the configuration file with --config-file"))
 }
 
-/// Our own file.
-fn own_path(home: &Path) -> PathBuf {
-    let base = env::var_os("XDG_CONFIG_HOME").filter(|path| Path::new(path).is_absolute());
-    base.map_or_else(|| home.join(".config"), PathBuf::from).join("usine/client.toml")
+/// Our own file of this user.
+pub fn own_path() -> anyhow::Result<PathBuf> {
+    let base = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.map_or_else(|| Ok(home()?.join(".config")), anyhow::Ok)?;
+    Ok(base.join("usine/client.toml"))
 }
 
-fn is_toml(path: &Path) -> bool {
+/// Whether a configuration file is one of ours by its name.
+pub fn is_toml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use serde_json::Value;
+use usine_client::import::ImportError;
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::problem::Problem;
 
@@ -93,7 +94,7 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 const NOBODY: &str = "Authentication credentials were not provided.";
 
 const NOBODY_HINT: &str = "The server does not take the configured token: it is unknown, disabled or expired. `usine doctor` tells which \
-     configuration is used; an administrator gets another token with `usine admin token create USER`.";
+     configuration is used; `usine setup` gets another token, and so does an administrator with `usine admin token create USER`.";
 
 /// Prints an error and says how to exit. What the server says goes to standard output, in the format asked for, as
 /// Debian's client does; everything else to standard error.
@@ -102,17 +103,34 @@ pub fn report(error: &anyhow::Error, format: Format) -> Code {
         // Whoever read our output has seen enough.
         return Code::Success;
     }
-    if let Some(usine_client::Error::Problem { status, problem, .. }) = error.downcast_ref() {
+    if let Some((status, problem)) = problem_of(error) {
         // Nothing can be done if this cannot be printed either.
-        let _ = print_problem(*status, problem, format);
-        if problem.detail.as_ref().is_some_and(|detail| detail == NOBODY) {
-            eprintln!("{NOBODY_HINT}");
-        }
+        let _ = print_problem(status, problem, format);
+        hint(problem);
         return Code::Failure;
     }
     let code = error.downcast_ref::<Failed>().map_or(Code::Failure, |failed| failed.code);
     eprintln!("{}", text_of(error));
     code
+}
+
+/// Says on standard error what can be done about a problem, if there is more to say than the server does.
+pub fn hint(problem: &Problem) {
+    if problem.detail.as_ref().is_some_and(|detail| detail == NOBODY) {
+        eprintln!("{NOBODY_HINT}");
+    }
+}
+
+/// What the server says is wrong, with the HTTP status, if that is the error.
+pub fn problem_of(error: &anyhow::Error) -> Option<(u16, &Problem)> {
+    let error = match error.downcast_ref() {
+        Some(ImportError::Client(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match error {
+        Some(usine_client::Error::Problem { status, problem, .. }) => Some((*status, problem)),
+        _ => None,
+    }
 }
 
 /// The error and its causes in one line, without what has been said already: many errors name their cause themselves.
@@ -131,27 +149,35 @@ pub fn text_of(error: &anyhow::Error) -> String {
     text
 }
 
-fn print_problem(status: u16, problem: &Problem, format: Format) -> io::Result<()> {
+/// Prints what the server says.
+pub fn print_problem(status: u16, problem: &Problem, format: Format) -> io::Result<()> {
     let ui = Ui::new(format);
-    if format == Format::Human {
-        match &problem.detail {
-            // A title that says nothing need not be read.
-            Some(Value::String(text)) if problem.title == "Error" => ui.line(&format!("Error ({status}): {text}"))?,
-            detail => {
-                ui.line(&format!("Error ({status}): {}", problem.title))?;
-                match detail {
-                    Some(Value::String(text)) => ui.line(text)?,
-                    Some(other) => ui.line(&pretty(other))?,
-                    None => {}
-                }
-            }
+    if format != Format::Human {
+        return ui.data(&serde_json::json!({"result": "failure", "error": problem}));
+    }
+    match &problem.detail {
+        // A title that says nothing need not be read.
+        Some(Value::String(text)) if problem.title == "Error" => {
+            ui.line(&format!("Error ({status}): {text}"))?;
+            print_particulars(&Problem { detail: None, ..problem.clone() }, ui)
         }
-        if let Some(errors) = &problem.validation_errors {
-            ui.line(&pretty(&Value::Object(errors.clone())))?;
+        _ => {
+            ui.line(&format!("Error ({status}): {}", problem.title))?;
+            print_particulars(problem, ui)
         }
-        Ok(())
-    } else {
-        ui.data(&serde_json::json!({"result": "failure", "error": problem}))
+    }
+}
+
+/// Prints for people what follows the title.
+pub fn print_particulars(problem: &Problem, ui: Ui) -> io::Result<()> {
+    match &problem.detail {
+        Some(Value::String(text)) => ui.line(text)?,
+        Some(other) => ui.line(&pretty(other))?,
+        None => {}
+    }
+    match &problem.validation_errors {
+        Some(errors) => ui.line(&pretty(&Value::Object(errors.clone()))),
+        None => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use strum::IntoEnumIterator;
 
 use crate::exit::{failure, usage};
+use crate::output::{Format, Generation, Ui};
 
 /// Most bytes read. Task data of a large workflow is some kilobytes.
 const MAX_INPUT: u64 = 16 * 1024 * 1024;
@@ -25,30 +26,28 @@ pub struct Mapping {
 }
 
 /// Reads a mapping from a file (`-` is standard input) or, without one, from standard input. Empty standard input is an
-/// empty mapping; an empty file is an error.
+/// empty mapping; an empty file is an error. (The old generation takes neither.)
 ///
 /// # Errors
 /// Exit code 2 if the file cannot be opened, 3 if its text is no YAML mapping.
-pub fn mapping(path: Option<&Path>) -> anyhow::Result<Mapping> {
+pub fn mapping(ui: Ui, path: Option<&Path>) -> anyhow::Result<Mapping> {
     match path {
         Some(path) if path != Path::new("-") => {
-            let text = read_file(path)?;
-            if text.trim().is_empty() {
-                return Err(failure("Error: data must be a dictionary. It is empty"));
-            }
-            Ok(Mapping { map: parse_mapping(&text)?, from_stdin: false })
+            Ok(Mapping { map: parse_mapping(&read_file(path)?)?, from_stdin: false })
         }
         _ => {
             let text = read_stdin()?;
-            let map = if text.trim().is_empty() { Map::new() } else { parse_mapping(&text)? };
+            ui.stdin_was_read()?;
+            let may_be_empty = ui.generation == Generation::New;
+            let map = if may_be_empty && text.trim().is_empty() { Map::new() } else { parse_mapping(&text)? };
             Ok(Mapping { map, from_stdin: true })
         }
     }
 }
 
 /// As [`mapping`], but without a path there is nothing to read.
-pub fn optional_mapping(path: Option<&Path>) -> anyhow::Result<Option<Mapping>> {
-    path.map(|path| mapping(Some(path))).transpose()
+pub fn optional_mapping(ui: Ui, path: Option<&Path>) -> anyhow::Result<Option<Mapping>> {
+    path.map(|path| mapping(ui, Some(path))).transpose()
 }
 
 /// A text file of bounded size.
@@ -76,6 +75,9 @@ fn read(source: impl Read) -> anyhow::Result<String> {
 }
 
 fn parse_mapping(text: &str) -> anyhow::Result<Map<String, Value>> {
+    if text.trim().is_empty() {
+        return Err(failure("Error: data must be a dictionary. It is empty"));
+    }
     match parse_yaml(text)? {
         Value::Object(map) => Ok(map),
         other => Err(failure(format!("Error: data must be a dictionary. It is: {}", type_name(&other)))),
@@ -102,6 +104,14 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "list",
         Value::Object(_) => "dict",
     }
+}
+
+/// Asks before something that cannot be undone; only `y` and `Y` are yes.
+pub fn confirm(question: &str) -> anyhow::Result<bool> {
+    Ui::new(Format::Human).text(&format!("{question} [yN] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y"))
 }
 
 /// Reads one of the values of an enumeration; anything else is a usage error that names them all.
@@ -146,12 +156,12 @@ mod tests {
 
     #[test]
     fn empty_files_are_told() {
-        let file = tempfile::NamedTempFile::new().unwrap();
+        let (file, ui) = (tempfile::NamedTempFile::new().unwrap(), Ui::old());
         assert_eq!(
-            mapping(Some(file.path())).unwrap_err().to_string(),
+            mapping(ui, Some(file.path())).unwrap_err().to_string(),
             "Error: data must be a dictionary. It is empty"
         );
-        let missing = mapping(Some(Path::new("/nonexistent"))).unwrap_err();
+        let missing = mapping(ui, Some(Path::new("/nonexistent"))).unwrap_err();
         assert!(missing.to_string().starts_with("error: can't open '/nonexistent': "), "{missing}");
     }
 

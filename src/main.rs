@@ -1,61 +1,73 @@
 //! The program `usine`: reads the command line, hands out the real clock and randomness, calls the command, and turns
-//! its outcome into an exit code. No logic here: each command has its file in `command/`.
+//! its outcome into an exit code. No logic here: each command has its file in `command/`. Under the names of debusine's
+//! programs it is these: `debusine/`.
 
 mod ambient;
 mod cli;
 mod command;
 mod connection;
+mod debusine;
+mod editor;
 mod exit;
 mod input;
 mod logging;
 mod output;
 mod patience;
 mod progress;
+mod runtime;
 mod server_config;
 mod signals;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
+use tracing::Level;
 
 use cli::{Cli, Commands};
+use debusine::Personality;
 use exit::Code;
 use output::Format;
 
 fn main() -> ExitCode {
-    let matches = cli::command().get_matches();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match arguments.first().map_or(Personality::Usine, |name| Personality::of(name)) {
+        Personality::Usine => usine(arguments),
+        Personality::Client => debusine::client::main(),
+        Personality::Admin => usine(debusine::admin::arguments(arguments)),
+        Personality::Worker => debusine::worker::main(),
+    }
+}
+
+fn usine(arguments: Vec<OsString>) -> ExitCode {
+    let matches = cli::command().get_matches_from(arguments);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
     let format = format_of(&matches);
-    // Two at least: a worker hashes a file while it answers the server.
-    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(cli)));
-    outcome.unwrap_or_else(|error| exit::report(&error, format)).into()
+    runtime::block_on(run(cli)).unwrap_or_else(|error| exit::report(&error, format)).into()
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Code> {
+    let level = logging::level_of(cli.silent, cli.debug.is_some());
     match cli.command {
-        Commands::Server(_) | Commands::Worker(_) | Commands::Standalone(_) => {
-            logging::for_service(cli.silent, cli.debug.is_some());
-        }
+        Commands::Server(_) | Commands::Standalone(_) => logging::for_service(level.unwrap_or(Level::INFO), None),
+        // Its configuration may say how much to log.
+        Commands::Worker(_) => {}
         _ => logging::for_command(cli.silent, cli.debug.is_some()),
     }
     match cli.command {
         Commands::WorkRequest(args) => command::work_request::run(args, &cli.connection).await,
         Commands::Artifact(args) => command::artifact::run(args, &cli.connection).await,
+        Commands::Workspace(args) => command::workspace::run(args, &cli.connection).await,
         Commands::Check(args) => command::check::run(args, &cli.connection).await,
         Commands::Task(args) => command::task::run(args),
         Commands::Server(args) => command::server::run(args).await,
-        Commands::Worker(args) => command::worker::run(args).await,
+        Commands::Worker(args) => command::worker::run(args, level).await,
         Commands::Standalone(args) => command::standalone::run(args).await,
         Commands::Admin(args) => command::admin::run(args).await,
+        Commands::Setup(args) => command::setup::run(args, &cli.connection).await,
         Commands::Doctor(args) => command::doctor::run(args, &cli.connection).await,
         Commands::Completions(args) => command::completions::run(args),
         Commands::Man(args) => command::man::run(args),

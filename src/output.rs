@@ -18,6 +18,15 @@ pub enum Format {
     Json,
 }
 
+/// Debian's client has changed its command names and what they print. Scripts of both generations are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// Until 0.12, with names such as `create-work-request`: always YAML.
+    Old,
+    /// Since then, with names such as `work-request create`.
+    New,
+}
+
 /// `--yaml` and `--json`.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct OutputArgs {
@@ -53,12 +62,19 @@ const TABLE: TableStyle = TableStyle::new()
 pub struct Ui {
     /// How to print.
     pub format: Format,
+    /// Whose habits to follow.
+    pub generation: Generation,
 }
 
 impl Ui {
     /// Prints in this format.
     pub fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, generation: Generation::New }
+    }
+
+    /// Prints as the old generation of Debian's client.
+    pub fn old() -> Self {
+        Self { format: Format::Yaml, generation: Generation::Old }
     }
 
     /// One line.
@@ -81,9 +97,24 @@ impl Ui {
         }
     }
 
-    /// The line between what was typed and what is printed, when the data of a command came from standard input.
+    /// As [`Self::data`], of a mapping that has times made by [`native_time`] under these keys.
+    pub fn data_with_times(&self, value: &Value, keys: &[&str]) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.data(value),
+            Format::Human | Format::Yaml => self.text(&yaml_with_times(value, keys)),
+        }
+    }
+
+    /// The line between what was typed and what is printed, when the data of a command came from standard input. The old
+    /// generation has it as soon as it has read them, so that it stands before errors, too.
+    pub fn stdin_was_read(&self) -> io::Result<()> {
+        if self.generation == Generation::Old { self.line("---") } else { Ok(()) }
+    }
+
+    /// The same line of the new generation: right before the output, if that is YAML.
     pub fn after_stdin(&self, from_stdin: bool) -> io::Result<()> {
-        if from_stdin && self.format == Format::Yaml { self.line("---") } else { Ok(()) }
+        let is_due = from_stdin && self.format == Format::Yaml && self.generation == Generation::New;
+        if is_due { self.line("---") } else { Ok(()) }
     }
 
     /// Tells a person what has happened: in bold, or on standard error when standard output is for programs.
@@ -152,6 +183,34 @@ pub fn yaml(value: &Value) -> String {
     }
 }
 
+/// YAML of a mapping. Strings under these keys are times made by [`native_time`], and printed in YAML's own type; the same
+/// text further inside, which may be a user's, stays a string.
+pub fn yaml_with_times(mapping: &Value, keys: &[&str]) -> String {
+    let Value::Object(map) = mapping else { return yaml(mapping) };
+    let mut text = String::new();
+    for (key, value) in map {
+        match value {
+            Value::String(time) if keys.contains(&key.as_str()) => text.push_str(&format!("{key}: {time}\n")),
+            _ => text.push_str(&yaml(&json!({ key: value }))),
+        }
+    }
+    text
+}
+
+/// A YAML list of texts that are YAML themselves.
+pub fn yaml_list(items: &[String]) -> String {
+    let mut text = String::new();
+    for (index, line) in items.iter().flat_map(|item| item.lines().enumerate()) {
+        let indent = match index {
+            0 => "- ",
+            _ if line.is_empty() => "",
+            _ => "  ",
+        };
+        text.push_str(&format!("{indent}{line}\n"));
+    }
+    text
+}
+
 /// YAML of rows as `debusine-admin` prints it: keys sorted, times native, an empty line at the end. Times are strings
 /// made by [`native_time`].
 pub fn admin_yaml(rows: &[Value]) -> String {
@@ -213,6 +272,17 @@ mod tests {
         let rows = [json!({"name": "a", "connected": null, "at": native_time(Some(time))})];
         assert_eq!(admin_yaml(&rows), "- at: 2024-05-01 12:34:56.789012+00:00\n  connected: null\n  name: a\n\n");
         assert_eq!(admin_yaml(&[]), "[]\n\n");
+    }
+
+    #[test]
+    fn only_our_own_times_are_native() {
+        let time = native_time(usine_protocol::time::from_text("2024-05-01T12:34:56Z").ok());
+        let mapping = json!({"at": time, "data": {"at": time, "text": "one\n\n  two\n"}, "ended": null});
+        let text = yaml_with_times(&mapping, &["at", "ended"]);
+        let data = "data:\n  at: \"2024-05-01 12:34:56+00:00\"\n  text: |\n    one\n\n      two\n";
+        assert_eq!(text, format!("at: 2024-05-01 12:34:56+00:00\n{data}ended: null\n"));
+        let list: Value = serde_saphyr::from_str(&yaml_list(&[text.clone(), text])).unwrap();
+        assert_eq!(list[1]["data"], mapping["data"], "{list}");
     }
 
     #[test]

@@ -154,6 +154,8 @@ fn wrong_usage_is_exit_code_2() {
         "work-request show",
         "work-request show seven",
         "work-request list --colour",
+        "work-request unblock 1",
+        "work-request unblock 1 --accept --reject",
         "work-request list --yaml --json",
         "artifact create no:such-category",
         "artifact create debusine:test --expire-at tomorrow",
@@ -183,8 +185,8 @@ fn local_faults_are_found_before_the_server_is_asked() {
         ),
         (
             &format!("artifact import {text}"),
-            "Only source packages (.dsc), binary packages (.deb) and .changes can be directly imported with this \
-             command, not HOME/notes.txt"
+            "Only source packages (.dsc), binary packages (.deb), and source/binary uploads (.changes) can be directly \
+             imported with this command. HOME/notes.txt is none of them"
                 .to_owned(),
         ),
     ] {
@@ -378,7 +380,14 @@ fn shells_and_man_get_their_files() {
         let (code, stdout, _) = house.run(&["completions", shell]);
         assert!(code == 0 && stdout.contains("work-request"), "{shell}");
     }
+    for (program, word) in [("debusine", "import-debian"), ("debusine-worker", "log-stderr")] {
+        let (code, stdout, _) = house.run(&["completions", "bash", "--program", program]);
+        assert!(code == 0 && stdout.contains(word), "{program}");
+    }
     assert_eq!(house.run(&["man", &house.path("man")]).0, 0);
+    for page in ["debusine", "debusine-work-request-create", "debusine-artifact-import-debian", "debusine-worker"] {
+        assert!(Path::new(&house.path(&format!("man/{page}.1"))).exists(), "{page}");
+    }
     let page = std::fs::read_to_string(house.path("man/usine-work-request-wait.1")).unwrap();
     assert!(page.contains("timeout"), "{page}");
 }

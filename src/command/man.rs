@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::ValueEnum;
 
+use super::completions::Program;
 use crate::exit::Code;
 
 /// Arguments.
@@ -14,11 +16,13 @@ pub struct Args {
     directory: PathBuf,
 }
 
-/// Writes one page for each command.
+/// Writes one page for each command, under our own names and under those of debusine's.
 pub fn run(args: Args) -> anyhow::Result<Code> {
     let directory = &args.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("Cannot make {}", directory.display()))?;
-    clap_mangen::generate_to(crate::cli::command(), directory)
-        .with_context(|| format!("Cannot write to {}", directory.display()))?;
+    for program in Program::value_variants() {
+        clap_mangen::generate_to(program.command(), directory)
+            .with_context(|| format!("Cannot write to {}", directory.display()))?;
+    }
     Ok(Code::Success)
 }

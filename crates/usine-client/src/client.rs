@@ -132,8 +132,8 @@ impl From<&ServerConfig> for Options {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    /// Without a limit on the time until the answer begins: uploads take as long as they take.
-    uploads: reqwest::Client,
+    /// Without a limit on the time until the answer begins: uploads and people take as long as they take.
+    patient: reqwest::Client,
     pub(crate) api_url: Arc<Url>,
     scope: Option<HeaderValue>,
     pub(crate) token: Option<HeaderValue>,
@@ -181,7 +181,7 @@ impl Client {
         let setup = |error: reqwest::Error| Error::Setup(error.to_string());
         let client = Self {
             http: builder().read_timeout(options.timeouts.read).build().map_err(setup)?,
-            uploads: builder().build().map_err(setup)?,
+            patient: builder().build().map_err(setup)?,
             api_url: Arc::new(api_url),
             scope: None,
             token: None,
@@ -233,9 +233,9 @@ impl Client {
         self.with_headers(self.http.request(method, url.clone()), url)
     }
 
-    /// As [`Self::request`], for a long body: `limit` is for the whole exchange.
-    pub(crate) fn upload_request(&self, url: &Url, limit: Duration) -> RequestBuilder {
-        self.with_headers(self.uploads.put(url.clone()).timeout(limit), url)
+    /// As [`Self::request`], where the body is long or the answer slow: `limit` is for the whole exchange.
+    pub(crate) fn patient_request(&self, method: Method, url: &Url, limit: Duration) -> RequestBuilder {
+        self.with_headers(self.patient.request(method, url.clone()).timeout(limit), url)
     }
 
     fn with_headers(&self, mut request: RequestBuilder, url: &Url) -> RequestBuilder {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use url::Url;
+use usine_protocol::DEFAULT_WORKSPACE;
 
 use crate::client::Timeouts;
 use crate::ini::{self, IniError, IniFile};
@@ -102,6 +103,44 @@ pub enum ConfigError {
 
 const REQUIRED: [&str; 3] = ["api-url", "scope", "token"];
 const OPTIONAL: [&str; 2] = ["default-workspace", "http-timeout"];
+
+/// A server that everybody may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Name of its section, without `server:`.
+    pub name: &'static str,
+    /// Such as `https://debusine.example.org/api`.
+    pub api_url: &'static str,
+    /// Name of the scope.
+    pub scope: &'static str,
+    /// Workspace that is meant when neither the user nor the file names one.
+    pub workspace: &'static str,
+}
+
+/// Debian's own server, and the one that a developer of debusine runs.
+pub const KNOWN_SERVERS: [KnownServer; 2] = [
+    KnownServer {
+        name: "debian",
+        api_url: "https://debusine.debian.net/api/",
+        scope: "debian",
+        workspace: "developers",
+    },
+    KnownServer {
+        name: "localhost",
+        api_url: "http://localhost:8000/api/",
+        scope: "debusine",
+        workspace: "Playground",
+    },
+];
+
+impl ServerConfig {
+    /// The workspace that is meant when none is named, as in Debian's newer client: the file's, the one of a known server
+    /// of that name, `System`.
+    pub fn workspace(&self) -> &str {
+        let known = KNOWN_SERVERS.iter().find(|known| known.name == self.name).map(|known| known.workspace);
+        self.default_workspace.as_deref().or(known).unwrap_or(DEFAULT_WORKSPACE)
+    }
+}
 
 /// Where the file is by default.
 pub fn default_path(home: &Path) -> PathBuf {
@@ -251,6 +290,15 @@ mod tests {
         assert_eq!(far.http_timeout.to_string(), "2,60");
         assert_eq!(servers(&path).unwrap().len(), 2);
         assert!(!format!("{far:?}").contains("def"));
+    }
+
+    #[test]
+    fn a_workspace_is_always_meant() {
+        let (_directory, known) = file("[server:localhost]\napi-url = u\nscope = s\ntoken = t\n");
+        assert_eq!(load(&known, Some("localhost"), None).unwrap().workspace(), "Playground");
+        let (_directory, path) = file(GOOD);
+        assert_eq!(load(&path, Some("far"), None).unwrap().workspace(), "W");
+        assert_eq!(load(&path, Some("local"), None).unwrap().workspace(), "System");
     }
 
     #[test]

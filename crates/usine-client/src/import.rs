@@ -28,8 +28,11 @@ pub struct LocalArtifact {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// Another kind of file.
-    #[error("Only source packages (.dsc), binary packages (.deb) and .changes can be directly imported with this command, not {}", .0.display())]
+    #[error("Only source packages (.dsc), binary packages (.deb), and source/binary uploads (.changes) can be directly imported with this command. {} is none of them", .0.display())]
     UnknownKind(PathBuf),
+    /// An address that does not say how to call the file.
+    #[error("{0} does not end in the name of a file")]
+    NoFileName(String),
     /// A Debian file that cannot be read.
     #[error(transparent)]
     Debian(#[from] usine_debian::Error),
@@ -42,7 +45,7 @@ pub enum ImportError {
         problems: String,
     },
     /// `Architecture` names something that is not there.
-    #[error("{}: expecting one .dsc listed, as its Architecture has 'source'; found {found}", path.display())]
+    #[error("Expecting exactly 1 .dsc in source package, found {found} in {}, whose Architecture has 'source'", path.display())]
     NotOneDsc {
         /// The `.changes`.
         path: PathBuf,
@@ -50,7 +53,7 @@ pub enum ImportError {
         found: usize,
     },
     /// `Architecture` names something that is not there.
-    #[error("{}: Architecture has '{architecture}', but no *_{architecture}.deb or *_{architecture}.udeb is listed", path.display())]
+    #[error("Expecting at least one .deb per arch in binary packages: {}: Architecture has '{architecture}', but no *_{architecture}.deb or *_{architecture}.udeb is listed", path.display())]
     NoBinaries {
         /// The `.changes`.
         path: PathBuf,

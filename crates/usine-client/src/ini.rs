@@ -108,44 +108,56 @@ fn interpolate(keys: &BTreeMap<String, String>, value: &str, depth: usize) -> Re
     Ok(result)
 }
 
-/// The text of a file with one section replaced (or added at the end); everything else stays as it is.
-/// Per cent signs in values are doubled.
+/// The text of a file in which a section has these keys and no others (it is added at the end if there is none). What a
+/// person wrote besides, such as comments, stays where it is. Per cent signs in values are doubled.
 pub fn with_section(text: &str, section: &str, keys: &[(&str, &str)]) -> String {
     let header = format!("[{section}]");
     let mut new = String::with_capacity(text.len() + 256);
-    let mut written = false;
-    let mut inside = false;
+    let mut missing: Vec<(&str, &str)> = keys.to_vec();
+    // Where further keys of the section go: after its last one.
+    let mut end_of_keys = None;
+    let (mut inside, mut continues) = (false, false);
     for line in text.lines() {
-        if line.trim_start().starts_with('[') {
-            inside = line.trim() == header;
-            if inside && !written {
-                write_section(&mut new, &header, keys);
-                written = true;
+        let content = line.trim();
+        if content.starts_with('[') {
+            inside = content == header;
+            continues = false;
+            push_line(&mut new, line);
+            if inside && end_of_keys.is_none() {
+                end_of_keys = Some(new.len());
+            }
+        } else if !inside || content.is_empty() || content.starts_with(['#', ';']) {
+            push_line(&mut new, line);
+        } else if continues && line.starts_with(char::is_whitespace) {
+            // The rest of a value of several lines, which is written anew.
+        } else {
+            continues = true;
+            let name = content.split(['=', ':']).next().unwrap_or_default().trim().to_lowercase();
+            if let Some(index) = missing.iter().position(|(key, _)| *key == name) {
+                push_key(&mut new, missing.remove(index));
+                end_of_keys = Some(new.len());
             }
         }
-        // A comment or blank line right before the next section belongs there, but nothing in the file says so.
-        if !inside {
-            new.push_str(line);
-            new.push('\n');
-        } else if line.trim().is_empty() && !new.ends_with("\n\n") {
-            new.push('\n');
-        }
     }
-    if !written {
+    if end_of_keys.is_none() {
         if !new.is_empty() && !new.ends_with("\n\n") {
             new.push('\n');
         }
-        write_section(&mut new, &header, keys);
+        push_line(&mut new, &header);
     }
+    let mut rest = String::new();
+    missing.into_iter().for_each(|key| push_key(&mut rest, key));
+    new.insert_str(end_of_keys.unwrap_or(new.len()), &rest);
     new
 }
 
-fn write_section(text: &mut String, header: &str, keys: &[(&str, &str)]) {
-    text.push_str(header);
+fn push_line(text: &mut String, line: &str) {
+    text.push_str(line);
     text.push('\n');
-    for (key, value) in keys {
-        text.push_str(&format!("{key} = {}\n", value.replace('%', "%%")));
-    }
+}
+
+fn push_key(text: &mut String, (key, value): (&str, &str)) {
+    push_line(text, &format!("{key} = {}", value.replace('%', "%%")));
 }
 
 #[cfg(test)]
@@ -186,6 +198,14 @@ mod tests {
             "; mine\n[General]\ndefault-server = a\n\n[server:a]\napi-url = z\ntoken = 5%%\n\n[server:b]\napi-url = y\n"
         );
         assert_eq!(with_section("", "General", &[("default-server", "b")]), "[General]\ndefault-server = b\n");
+        assert_eq!(with_section("[a]\nx = 1", "b", &[("y", "2")]), "[a]\nx = 1\n\n[b]\ny = 2\n");
         assert_eq!(IniFile::parse(&new).unwrap().section("server:a").unwrap()["token"], "5%");
+    }
+
+    #[test]
+    fn comments_stay() {
+        let old = "[a]\n# of x\nX : 1\n  and more\ncolour = red\n; of y\ny = 2\n\n# of b\n[b]\n";
+        let new = with_section(old, "a", &[("x", "3"), ("y", "4"), ("z", "5")]);
+        assert_eq!(new, "[a]\n# of x\nx = 3\n; of y\ny = 4\nz = 5\n\n# of b\n[b]\n");
     }
 }

@@ -1,7 +1,8 @@
 //! A typed client of the HTTP and WebSocket API, for the command line, the worker and the tests.
 //!
 //! Nothing here prints: progress and messages go back to the caller. Files are streamed, so memory does not grow
-//! with their size. [`Client`] speaks HTTP, [`channel`] the WebSockets, [`import`] turns Debian files into artifacts.
+//! with their size. [`Client`] speaks HTTP, [`channel`] the WebSockets, [`import`] turns Debian files into artifacts, [`enrol`]
+//! gets a token.
 
 mod api;
 pub mod channel;
@@ -9,7 +10,9 @@ mod client;
 pub mod config;
 mod content_type;
 mod download;
+pub mod enrol;
 mod error;
+mod fetch;
 pub mod import;
 pub mod ini;
 mod upload;

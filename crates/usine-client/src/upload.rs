@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Response;
@@ -172,8 +173,8 @@ impl Client {
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file.take(length), BUFFER));
         let range = ContentRange::Chunk { start, end: start + length - 1, size: Some(size) }.to_string();
         let limit = HASHING + Duration::from_secs(length / SLOWEST);
-        let request =
-            self.upload_request(url, limit).header(CONTENT_RANGE, range).header(CONTENT_LENGTH, length).body(body);
+        let request = self.patient_request(Method::PUT, url, limit);
+        let request = request.header(CONTENT_RANGE, range).header(CONTENT_LENGTH, length).body(body);
         let response = self.send_once(url, &[200, 201], request).await?;
         if response.status() == 200 { received(url, &response) } else { Ok(Step::Complete) }
     }

@@ -29,6 +29,8 @@ pub struct Config {
     pub api_url: String,
     /// How much to log.
     pub log_level: LogLevel,
+    /// Where to log, instead of standard error; only debusine's file has it.
+    pub log_file: Option<PathBuf>,
     /// Where the configuration is; the tokens are kept there.
     pub directory: PathBuf,
     /// Where tasks run.
@@ -87,24 +89,24 @@ pub struct Places {
 }
 
 impl Places {
-    /// Of this process: `$HOME`, `/etc`; state in `/var/lib/usine-worker` for root, else in `~/.local/state/usine-worker`.
+    /// Of this process: `$HOME`, `/etc`; state in `$STATE_DIRECTORY` (systemd.exec(5)), else in `/var/lib/usine-worker`
+    /// for root, else in `~/.local/state/usine-worker`.
     pub fn of_this_process() -> Self {
-        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        let state = match &home {
-            Some(home) if !rustix::process::geteuid().is_root() => home.join(".local/state/usine-worker"),
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = variable("HOME");
+        let state = match (variable("STATE_DIRECTORY"), &home) {
+            (Some(state), _) if state.is_absolute() => state,
+            (_, Some(home)) if !rustix::process::geteuid().is_root() => home.join(".local/state/usine-worker"),
             _ => PathBuf::from("/var/lib/usine-worker"),
         };
         Self { home, etc: PathBuf::from("/etc"), state }
     }
 
-    /// The directories that may hold the configuration, first choice first.
-    fn candidates(&self) -> Vec<PathBuf> {
-        let mut candidates = Vec::new();
-        for (home, etc) in [(".config/usine/worker", "usine/worker"), (".config/debusine/worker", "debusine/worker")] {
-            candidates.extend(self.home.as_ref().map(|directory| directory.join(home)));
-            candidates.push(self.etc.join(etc));
-        }
-        candidates
+    /// The directories that may hold the configuration of a program, first choice first.
+    fn candidates(&self, program: &str) -> Vec<PathBuf> {
+        let path = Path::new(program).join("worker");
+        let home = self.home.as_ref().map(|home| home.join(".config").join(&path));
+        home.into_iter().chain([self.etc.join(&path)]).collect()
     }
 }
 
@@ -130,6 +132,7 @@ impl Config {
         Self {
             api_url: api_url.into(),
             log_level: LogLevel::default(),
+            log_file: None,
             directory: directory.into(),
             working_directory: state_directory.join("work"),
             state_directory,
@@ -144,11 +147,14 @@ impl Config {
     /// Reads the configuration from the first directory that exists: `~/.config/usine/worker`, `/etc/usine/worker`,
     /// `~/.config/debusine/worker`, `/etc/debusine/worker`.
     pub fn load(places: &Places) -> Result<Self, WorkerError> {
-        let candidates = places.candidates();
-        match candidates.iter().find(|directory| directory.is_dir()) {
-            Some(directory) => Self::read(directory, places),
-            None => Err(WorkerError::NoConfiguration(candidates)),
-        }
+        let candidates = [places.candidates("usine"), places.candidates("debusine")].concat();
+        Self::read(&first(candidates)?, places)
+    }
+
+    /// Reads debusine's `config.ini` from the first directory that exists: `~/.config/debusine/worker`,
+    /// `/etc/debusine/worker`.
+    pub fn load_debusine(places: &Places) -> Result<Self, WorkerError> {
+        Self::read_ini(&first(places.candidates("debusine"))?.join(INI), places)
     }
 
     /// Reads `worker.toml`, or else `config.ini`, in `directory`.
@@ -179,23 +185,17 @@ impl Config {
     fn read_ini(path: &Path, places: &Places) -> Result<Self, WorkerError> {
         let wrong = |message: String| WorkerError::Configuration { path: path.to_owned(), message };
         let file = IniFile::read(path).map_err(|error| match error {
-            IniError::Io(error) => wrong(format!("Cannot read {}: {error}", path.display())),
+            IniError::Io(source) => WorkerError::Unreadable { path: path.to_owned(), source },
             IniError::Syntax(message) => wrong(message),
         })?;
-        let general = file.section("General").ok_or_else(|| {
-            wrong(format!("Missing required section \"General\" in the configuration file ({})", path.display()))
-        })?;
-        let api_url = general.get("api-url").ok_or_else(|| {
-            wrong(format!(
-                "Missing required key \"api-url\" in General section in the configuration file ({})",
-                path.display()
-            ))
-        })?;
+        let general = file.section("General").ok_or_else(|| WorkerError::NoGeneral(path.to_owned()))?;
+        let api_url = general.get("api-url").ok_or_else(|| WorkerError::NoApiUrl(path.to_owned()))?;
         let mut config = Self::new(api_url, directory_of(path), &places.state);
         for (key, value) in general {
             match key.as_str() {
                 "api-url" => {}
                 "log-level" => config.log_level = value.parse().map_err(wrong)?,
+                "log-file" => config.log_file = Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty()),
                 "working-directory" => config.working_directory = PathBuf::from(value),
                 "http-timeout" => match value.parse() {
                     Ok(timeouts) => config.http_timeout = timeouts,
@@ -227,6 +227,14 @@ impl Config {
             );
         }
         Ok(self)
+    }
+}
+
+/// The first directory that exists.
+fn first(candidates: Vec<PathBuf>) -> Result<PathBuf, WorkerError> {
+    match candidates.iter().find(|directory| directory.is_dir()) {
+        Some(directory) => Ok(directory.clone()),
+        None => Err(WorkerError::NoConfiguration(candidates)),
     }
 }
 
@@ -322,12 +330,13 @@ mod tests {
     fn debusines_file() {
         let config = read(
             INI,
-            "[General]\napi-url = https://h/api\nlog-level = WARNING\nhttp-timeout = soon\nlog-file = /x\n[Environment]\nDeb_Flags = a%%b\n",
+            "[General]\napi-url = https://h/api\nlog-level = WARNING\nhttp-timeout = soon\nlog-file = /x\ncolour = red\n[Environment]\nDeb_Flags = a%%b\n",
         )
         .unwrap();
         assert_eq!(config.log_level, LogLevel::Warning);
         assert_eq!(config.environment["DEB_FLAGS"], "a%b");
         assert_eq!(config.http_timeout, Timeouts::default());
+        assert_eq!(config.log_file.as_deref(), Some(Path::new("/x")));
         assert_eq!(config.warnings.len(), 2);
         for (text, part) in [
             ("", "Missing required section \"General\""),
@@ -348,6 +357,9 @@ mod tests {
         assert!(
             matches!(Config::load(&places), Err(WorkerError::NoConfiguration(candidates)) if candidates.len() == 4)
         );
+        assert!(
+            matches!(Config::load_debusine(&places), Err(WorkerError::NoConfiguration(candidates)) if candidates.len() == 2)
+        );
         for (directory, name, text) in [
             ("etc/debusine/worker", INI, "[General]\napi-url = https://d/api\n"),
             ("home/.config/usine/worker", TOML, "api-url = \"https://u/api\"\n"),
@@ -357,6 +369,8 @@ mod tests {
             let config = Config::load(&places).unwrap();
             assert_eq!(config.directory, root.path().join(directory));
         }
+        let debusines = Config::load_debusine(&places).unwrap();
+        assert_eq!(debusines.directory, root.path().join("etc/debusine/worker"));
     }
 
     #[test]

@@ -17,11 +17,25 @@ pub enum WorkerError {
         /// What is wrong.
         message: String,
     },
+    /// Debusine's file is missing or unreadable.
+    #[error("Cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Debusine's file lacks its section.
+    #[error("Missing required section \"General\" in the configuration file ({})", .0.display())]
+    NoGeneral(PathBuf),
+    /// Debusine's file lacks the address.
+    #[error("Missing required key \"api-url\" in General section in the configuration file ({})", .0.display())]
+    NoApiUrl(PathBuf),
     /// A token that others may read.
     #[error("Permission too open for {}. Make sure that the file is not accessible by group or others", .0.display())]
     PermissionTooOpen(PathBuf),
     /// The server did not take us.
-    #[error("Could not register. {0}")]
+    #[error("Could not register. {}", registration(.0))]
     Registration(#[source] usine_client::Error),
     /// The address or the token cannot be used.
     #[error(transparent)]
@@ -71,5 +85,16 @@ impl WorkerError {
             Self::Report { .. } => 2,
             _ => 3,
         }
+    }
+}
+
+/// Whether the server was reached, and what it said, in the words of debusine's worker.
+fn registration(error: &usine_client::Error) -> String {
+    match (error, error.status()) {
+        (usine_client::Error::Problem { status, problem, .. }, _) => {
+            format!("Server HTTP status code: {status} Body: {problem}")
+        }
+        (other, Some(status)) => format!("Server HTTP status code: {status} Body: {other}"),
+        (other, None) => format!("Server unreachable: {other}"),
     }
 }

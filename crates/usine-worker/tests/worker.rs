@@ -487,7 +487,10 @@ async fn a_work_request_from_registration_to_report() {
 async fn registration_fails_with_a_reason() {
     let machine = Machine::new("http://127.0.0.1:9/api", false);
     let error = usine_worker::run(machine.config.clone(), machine.ground(), Stop::default()).await.unwrap_err();
-    assert!(error.to_string().starts_with("Could not register. Error connecting to debusine"), "{error}");
+    assert!(
+        error.to_string().starts_with("Could not register. Server unreachable: Error connecting to debusine"),
+        "{error}"
+    );
     assert_eq!(error.exit_code(), 3);
     assert!(!machine.config.directory.join("token").exists());
 

@@ -16,6 +16,7 @@ use usine_db::Database;
 use usine_server::Config;
 
 use crate::exit::{Code, Failed, failure};
+use crate::input::confirm;
 use crate::output::{Format, OutputArgs, Ui, admin_yaml};
 use crate::server_config::ServerOptions;
 
@@ -153,15 +154,6 @@ fn cell(value: &serde_json::Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// Asks before something that cannot be undone; only `y` and `Y` are yes.
-fn confirm(question: &str) -> anyhow::Result<bool> {
-    let ui = Ui::new(Format::Human);
-    ui.text(&format!("{question} [yN] "))?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y"))
 }
 
 #[cfg(test)]

@@ -1,20 +1,18 @@
 //! `usine admin worker`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use usine_db::{Database, Worker, WorkerManager};
 use usine_model::clock::Clock;
 use usine_model::worker::WorkerType;
 
-use super::{command_error, confirm, listing};
+use super::{command_error, listing};
 use crate::ambient::{OsEntropy, SystemClock};
 use crate::exit::{Code, Failed, failure};
-use crate::input;
 use crate::output::{Ui, native_time, yaml};
+use crate::{editor, input};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -96,7 +94,7 @@ pub async fn run(database: &Database, ui: Ui, command: Commands) -> anyhow::Resu
             })?;
             let metadata = match set {
                 Some(path) => metadata_of(&input::read_file(&path)?)?,
-                None => edited(&found)?,
+                None => editor::edit("metadata", &yaml(&found.static_metadata), metadata_of)?,
             };
             found.set_static_metadata(database, metadata, now).await?;
             Ok(ui.line(&format!("usine: metadata set for {}", found.name))?)
@@ -155,29 +153,6 @@ fn metadata_of(text: &str) -> anyhow::Result<Map<String, Value>> {
         Value::Object(metadata) => Ok(metadata),
         _ => Err(failure("Error: worker metadata must be a dictionary")),
     }
-}
-
-/// The metadata as a person leaves them in an editor; again while they cannot be read, if that is wanted.
-fn edited(worker: &Worker) -> anyhow::Result<Map<String, Value>> {
-    let mut file = tempfile::Builder::new().prefix("usine-metadata-").suffix(".yaml").tempfile()?;
-    std::io::Write::write_all(&mut file, yaml(&worker.static_metadata).as_bytes())?;
-    loop {
-        open_editor(file.path())?;
-        match std::fs::read_to_string(file.path()).map_err(anyhow::Error::from).and_then(|text| metadata_of(&text)) {
-            Ok(metadata) => return Ok(metadata),
-            Err(error) => {
-                eprintln!("{error}");
-                if !confirm("Do you want to retry the same edit?")? {
-                    return Err(failure("Error: nothing was changed"));
-                }
-            }
-        }
-    }
-}
-
-fn open_editor(path: &Path) -> anyhow::Result<()> {
-    let status = Command::new("sensible-editor").arg(path).status().context("Error: cannot run sensible-editor")?;
-    if status.success() { Ok(()) } else { Err(failure(format!("Error: the editor ended with {status}"))) }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Args {
     category: ArtifactCategory,
     /// Workspace to create it in [default: the configuration file's default-workspace, else the server's]
     #[arg(long, short, value_name = "NAME")]
-    workspace: Option<String>,
+    pub workspace: Option<String>,
     /// YAML file with the data of the artifact (- for standard input) [default: no data]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct Args {
 
 /// Creates it, says so, and uploads what the server does not have.
 pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> anyhow::Result<()> {
-    let data = input::optional_mapping(args.data.as_deref())?;
+    let data = input::optional_mapping(ui, args.data.as_deref())?;
     let from_stdin = data.as_ref().is_some_and(|data| data.from_stdin);
     let local = LocalArtifact {
         category: args.category,
@@ -65,13 +65,14 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
     }
     let url = client.api_url().join(&created.url).map_or_else(|_| created.url.clone(), String::from);
     ui.after_stdin(from_stdin)?;
-    ui.data(&json!({
+    let answer = json!({
         "result": "success",
         "message": format!("New artifact created: {url}"),
         "artifact_id": created.id,
         "files_to_upload": created.files_to_upload.len(),
         "expire_at": native_time(created.expire_at),
-    }))?;
+    });
+    ui.data_with_times(&answer, &["expire_at"])?;
     let progress = Progress::new("Uploading");
     for path in &created.files_to_upload {
         let Some(on_disk) = local.files.get(path) else {

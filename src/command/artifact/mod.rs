@@ -1,13 +1,14 @@
 //! `usine artifact`: files and what is known of them.
 
-mod create;
-mod download;
-mod import;
+pub mod create;
+pub mod download;
+pub mod import;
 mod view;
 
 use clap::Subcommand;
-use usine_client::ArtifactFilter;
+use usine_client::{ArtifactFilter, Client};
 use usine_model::artifact::ArtifactCategory;
+use usine_protocol::artifact::Relation;
 
 use crate::connection::{Connected, Connection};
 use crate::exit::Code;
@@ -73,8 +74,7 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
         Commands::Import(args) => import::run(&client, &config, ui, args).await?,
         Commands::Show { id } => ui.data(&serde_json::to_value(client.artifact(id).await?)?)?,
         Commands::ShowRelations { id, reverse } => {
-            let relations = if reverse { client.relations_to(id).await? } else { client.relations_from(id).await? };
-            ui.data(&serde_json::to_value(relations)?)?;
+            ui.data(&serde_json::to_value(relations(&client, id, reverse).await?)?)?;
         }
         Commands::List { limit, category, work_request, workspace } => {
             let filter = ArtifactFilter { category, workspace, work_request };
@@ -83,4 +83,9 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
         Commands::Download(args) => download::run(&client, args).await?,
     }
     Ok(Code::Success)
+}
+
+/// What an artifact relates to or, in reverse, what relates to it.
+pub async fn relations(client: &Client, id: i64, reverse: bool) -> Result<Vec<Relation>, usine_client::Error> {
+    if reverse { client.relations_to(id).await } else { client.relations_from(id).await }
 }

@@ -7,7 +7,7 @@ use usine_client::Client;
 use usine_client::config::ServerConfig;
 use usine_model::policy::{Deadlines, ResourceLimits};
 use usine_protocol::own::CreateLimitedWorkRequest;
-use usine_protocol::work_request::CreateWorkRequest;
+use usine_protocol::work_request::{CreateWorkRequest, WorkRequest};
 
 use super::view;
 use crate::input;
@@ -54,8 +54,8 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Submits it and shows it.
 pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> anyhow::Result<()> {
-    let data = input::mapping(args.data.as_deref())?;
-    let reactions = input::optional_mapping(args.event_reactions.as_deref())?;
+    let data = input::mapping(ui, args.data.as_deref())?;
+    let reactions = input::optional_mapping(ui, args.event_reactions.as_deref())?;
     let new = CreateWorkRequest {
         task_name: args.task_name,
         task_data: Value::Object(data.map),
@@ -69,12 +69,17 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
     } else {
         client.create_limited_work_request(&CreateLimitedWorkRequest { work_request: new, deadlines, limits }).await?
     };
+    announce(client, ui, &created, data.from_stdin)
+}
+
+/// Shows what was submitted.
+pub fn announce(client: &Client, ui: Ui, created: &WorkRequest, from_stdin: bool) -> anyhow::Result<()> {
     ui.feedback("Work request started:")?;
     if ui.format == Format::Human {
-        ui.details(&view::rows(client, &created))?;
+        ui.details(&view::rows(client, created))?;
     } else {
-        ui.after_stdin(data.from_stdin)?;
-        ui.data(&view::mapping(&created)?)?;
+        ui.after_stdin(from_stdin)?;
+        ui.data(&view::mapping(created)?)?;
     }
     Ok(())
 }

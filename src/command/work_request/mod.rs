@@ -1,9 +1,10 @@
 //! `usine work-request`: submit, look at, follow, retry and abort work requests.
 
-mod create;
+pub mod create;
+mod decide;
 pub mod follow;
 mod logs;
-mod on_completed;
+pub mod on_completed;
 pub mod view;
 
 use std::time::Duration;
@@ -96,7 +97,14 @@ enum Commands {
     },
     /// Run a command whenever a work request ends
     OnCompleted(on_completed::Args),
+    /// Accept or reject a work request that waits for approval, or note something about it
+    Unblock(decide::UnblockArgs),
+    /// Say yes or no to a work request that waits for a confirmation
+    Confirm(decide::ConfirmArgs),
 }
+
+/// What `manage` says if there is nothing to do.
+pub const NOTHING_TO_CHANGE: &str = "Error: no changes specified";
 
 const WAIT_HELP: &str = "\
 Exit status: 0 success or skipped, 10 failure, 11 temporary failure, 12 error,
@@ -130,10 +138,12 @@ pub async fn run(args: Args, before: &Connection) -> anyhow::Result<Code> {
             client.abort_work_request(id).await?;
         }
         Commands::Manage { id, set_priority_adjustment } => {
-            let priority_adjustment = set_priority_adjustment.ok_or_else(|| failure("Error: no changes specified"))?;
+            let priority_adjustment = set_priority_adjustment.ok_or_else(|| failure(NOTHING_TO_CHANGE))?;
             client.update_work_request(id, &UpdateWorkRequest { priority_adjustment }).await?;
         }
         Commands::OnCompleted(args) => on_completed::run(&client, args).await?,
+        Commands::Unblock(args) => decide::unblock(&client, ui, args).await?,
+        Commands::Confirm(args) => decide::confirm(&client, ui, args).await?,
     }
     Ok(Code::Success)
 }

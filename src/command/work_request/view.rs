@@ -63,33 +63,58 @@ pub fn status(work_request: &WorkRequest) -> String {
     format!("{} {}", work_request.status, work_request.result).trim_end().to_owned()
 }
 
+/// A work request with what belongs to it.
+pub struct Shown {
+    /// The work request.
+    pub work_request: WorkRequest,
+    /// The artifacts that it has made.
+    pub artifacts: Vec<Artifact>,
+}
+
+impl Shown {
+    /// Asks the server for all of it.
+    pub async fn fetch(client: &Client, id: i64) -> Result<Self, usine_client::Error> {
+        let work_request = client.work_request(id).await?;
+        let mut artifacts = Vec::with_capacity(work_request.artifacts.len());
+        for artifact in &work_request.artifacts {
+            artifacts.push(client.artifact(*artifact).await?);
+        }
+        Ok(Self { work_request, artifacts })
+    }
+
+    /// The mapping of Debian's client.
+    pub fn mapping(&self) -> serde_json::Result<Value> {
+        let mut mapping = mapping(&self.work_request)?;
+        mapping["artifacts"] = json!(self.artifacts);
+        Ok(mapping)
+    }
+
+    /// For people: with reasons, attempts, errors and history, if the server tells them.
+    pub fn print(&self, client: &Client, ui: Ui, details: Option<&WorkRequestDetails>) -> std::io::Result<()> {
+        let mut rows = rows(client, &self.work_request);
+        rows.extend(details.into_iter().flat_map(detail_rows));
+        if let Some(dynamic) = self.work_request.dynamic_task_data.as_ref().filter(|dynamic| !dynamic.is_null()) {
+            rows.push(("Dynamic task data", format!("{dynamic:#}")));
+        }
+        if !self.artifacts.is_empty() {
+            rows.push(("Artifacts", self.artifacts.iter().map(artifact_line).collect::<Vec<_>>().join("\n")));
+        }
+        ui.details(&rows)
+    }
+}
+
 /// Shows one with its artifacts and, if the server is one of ours, reasons, attempts, errors and history.
 pub async fn show(client: &Client, ui: Ui, id: i64) -> anyhow::Result<()> {
-    let work_request = client.work_request(id).await?;
-    let mut artifacts = Vec::with_capacity(work_request.artifacts.len());
-    for artifact in &work_request.artifacts {
-        artifacts.push(client.artifact(*artifact).await?);
-    }
+    let shown = Shown::fetch(client, id).await?;
     let details = details(client, id).await?;
-    if ui.format != Format::Human {
-        let mut mapping = mapping(&work_request)?;
-        mapping["artifacts"] = json!(artifacts);
-        if let Some(details) = details {
-            mapping["details"] = json!(details);
-        }
-        return Ok(ui.data(&mapping)?);
+    if ui.format == Format::Human {
+        return Ok(shown.print(client, ui, details.as_ref())?);
     }
-    let mut rows = rows(client, &work_request);
-    if let Some(details) = &details {
-        rows.extend(detail_rows(details));
+    let mut mapping = shown.mapping()?;
+    if let Some(details) = details {
+        mapping["details"] = json!(details);
     }
-    if let Some(dynamic) = work_request.dynamic_task_data.as_ref().filter(|dynamic| !dynamic.is_null()) {
-        rows.push(("Dynamic task data", format!("{dynamic:#}")));
-    }
-    if !artifacts.is_empty() {
-        rows.push(("Artifacts", artifacts.iter().map(artifact_line).collect::<Vec<_>>().join("\n")));
-    }
-    Ok(ui.details(&rows)?)
+    Ok(ui.data(&mapping)?)
 }
 
 /// What only our own server tells; `None` from any other.

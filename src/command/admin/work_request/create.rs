@@ -50,8 +50,8 @@ fn task_type(text: &str) -> Result<TaskType, String> {
 
 /// Submits it.
 pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> anyhow::Result<()> {
-    let data = Value::Object(input::mapping(args.data.as_deref())?.map);
-    let reactions = input::optional_mapping(args.event_reactions.as_deref())?;
+    let data = Value::Object(input::mapping(ui, args.data.as_deref())?.map);
+    let reactions = input::optional_mapping(ui, args.event_reactions.as_deref())?;
     let user = UserManager(database).get_user_or_none(&args.created_by).await?;
     let user = user.ok_or_else(|| command_error(format!("User \"{}\" not found", args.created_by)))?;
     let name = args.workspace.as_deref().unwrap_or(&config.default_workspace);
