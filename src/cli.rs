@@ -72,7 +72,7 @@ const FIRST_STEPS: &str = "\
 First steps:
   usine doctor                                    what is missing on this machine
   usine standalone                                a whole factory in one process, to try it
-  usine admin user create NAME MAIL               on the server's machine
+  usine admin user create NAME MAIL --group debusine/Owners
   usine admin token create NAME                   the token for the client's configuration file
   usine setup                                     or: choose a server, log in there, get a token
   usine work-request create noop </dev/null       submit the simplest task

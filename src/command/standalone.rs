@@ -1,6 +1,6 @@
 //! `usine standalone`: server and worker in one process, on SQLite, ready to use: the whole factory under one directory.
 //!
-//! The first start makes a user with a token, writes the client's configuration, and admits the worker.
+//! The first start makes a user with a token, who owns the scope, writes the client's configuration, and admits the worker.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use usine_client::config::ServerConfig;
+use usine_db::account::User;
+use usine_db::tenancy::OWNERS;
 use usine_db::token::TokenSpec;
-use usine_db::{Database, TokenManager, UserManager, WorkerManager};
+use usine_db::{Database, GroupManager, ScopeManager, TokenManager, UserManager, WorkerManager};
 use usine_model::clock::Clock;
 use usine_model::worker::WorkerType;
 use usine_worker::Config as WorkerConfig;
@@ -84,6 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
 async fn introduce_client(database: &Database, directory: &Path, api_url: &str) -> anyhow::Result<()> {
     let path = directory.join("client.ini");
     let now = SystemClock.now();
+    let user = owner_of_scope(database).await?;
     if path.exists() {
         let mut known = usine_client::config::load(&path, Some("standalone"), None)?;
         let works =
@@ -96,10 +99,6 @@ async fn introduce_client(database: &Database, directory: &Path, api_url: &str) 
             return Ok(());
         }
     }
-    let user = match UserManager(database).get_user_or_none(USER).await? {
-        Some(user) => user,
-        None => UserManager(database).create(USER, "", &OsEntropy, now).await?.0,
-    };
     let spec =
         TokenSpec { enabled: true, comment: "made by usine standalone".to_owned(), ..TokenSpec::of_user(user.id) };
     let token = TokenManager(database).create(spec, &OsEntropy, now).await?;
@@ -115,6 +114,23 @@ async fn introduce_client(database: &Database, directory: &Path, api_url: &str) 
     usine_client::config::save(&path, &config, true)?;
     tracing::info!("client configuration: {}", path.display());
     Ok(())
+}
+
+/// The user of this factory, who owns its scope: also in a directory of a time when there were no roles. Where the owners
+/// have been given another name, that is left as it is.
+async fn owner_of_scope(database: &Database) -> anyhow::Result<User> {
+    let now = SystemClock.now();
+    let groups = GroupManager(database);
+    let user = match UserManager(database).get_user_or_none(USER).await? {
+        Some(user) => user,
+        None => UserManager(database).create(USER, "", &OsEntropy, now).await?.0,
+    };
+    if let Some(scope) = ScopeManager(database).get_scope_or_none(usine_protocol::DEFAULT_SCOPE).await?
+        && let Some(owners) = groups.get_group_or_none(&scope, None, OWNERS).await?
+    {
+        groups.add_missing_users(&owners, std::slice::from_ref(&user), None, now).await?;
+    }
+    Ok(user)
 }
 
 /// Gives the worker a place and, if it is new, the key that admits it.

@@ -40,7 +40,7 @@ impl House {
         house.write("server.toml", &config, 0o600);
         std::fs::create_dir(&data).unwrap();
         house.admin(&["migrate"]);
-        house.admin(&["user", "create", "alice", "alice@example.org"]);
+        house.admin(&["user", "create", "alice", "alice@example.org", "--group", "debusine/Owners"]);
         let token = house.admin(&["token", "create", "alice"]);
         let client = format!(
             "[General]\ndefault-server = test\n[server:test]\napi-url = {}/api\nscope = debusine\ntoken = {}\n",

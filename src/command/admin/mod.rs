@@ -2,12 +2,19 @@
 //!
 //! Changes go through the same managers as the server's own, and a running server hears of them by their events.
 
+mod audit_log;
 mod check;
+pub mod group;
 mod migrate;
-mod token;
-mod user;
-mod work_request;
-mod worker;
+mod names;
+pub mod password;
+mod role;
+pub mod scope;
+pub mod token;
+pub mod user;
+pub mod work_request;
+pub mod worker;
+pub mod workspace;
 
 use std::path::Path;
 
@@ -27,7 +34,7 @@ These commands open the database itself: run them on the server's machine, as th
 
 First steps on a new server:
   usine admin migrate
-  usine admin user create alice alice@example.org
+  usine admin user create alice alice@example.org --group debusine/Owners
   usine admin token create alice --comment laptop
   usine admin worker create worker1.example.org")]
 pub struct Args {
@@ -39,9 +46,10 @@ pub struct Args {
     command: Commands,
 }
 
+/// The commands.
 #[derive(Debug, Subcommand)]
-enum Commands {
-    /// Create and list users
+pub enum Commands {
+    /// Create, list and change users
     #[command(subcommand)]
     User(user::Commands),
     /// Create, list, enable, disable and delete the tokens of users
@@ -50,6 +58,17 @@ enum Commands {
     /// Create, list, enable, disable and describe workers
     #[command(subcommand)]
     Worker(worker::Commands),
+    /// Create and change scopes, and say which groups own them
+    #[command(subcommand)]
+    Scope(scope::Commands),
+    /// Create and change workspaces, and say which groups may use them
+    #[command(subcommand)]
+    Workspace(workspace::Commands),
+    /// Create and change groups, and say who is in them
+    #[command(subcommand)]
+    Group(group::Commands),
+    /// Show who changed which group, role, scope and workspace
+    AuditLog(audit_log::Args),
     /// Create, list and abort work requests of all workspaces
     #[command(subcommand)]
     WorkRequest(work_request::Commands),
@@ -59,50 +78,106 @@ enum Commands {
     Migrate,
 }
 
+/// The program under whose name a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Our own.
+    Usine,
+    /// `debusine-admin`.
+    Debusine,
+}
+
+impl Program {
+    /// How a person starts these commands.
+    pub fn admin(self) -> &'static str {
+        match self {
+            Self::Usine => "usine admin",
+            Self::Debusine => "debusine-admin",
+        }
+    }
+
+    /// What the whole program is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usine => "usine",
+            Self::Debusine => "debusine",
+        }
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: Args) -> anyhow::Result<Code> {
     let ui = Ui::new(args.output.format());
-    let outcome = dispatch(&args.server.load()?, args.command, ui).await;
-    outcome.map_err(|error| match error.downcast_ref::<usine_db::Error>() {
-        Some(usine_db::Error::Database(inner)) => failure(format!("CommandError: Database error: {inner}")),
-        Some(error) => failure(format!("CommandError: {error}")),
-        None => error,
-    })
+    dispatch(Program::Usine, &args.server.load()?, args.command, ui).await
 }
 
-async fn dispatch(config: &Config, command: Commands, ui: Ui) -> anyhow::Result<Code> {
-    let url = config.database_url();
+/// Runs a command of either program.
+pub async fn dispatch(program: Program, config: &Config, command: Commands, ui: Ui) -> anyhow::Result<Code> {
     if let Commands::Migrate = command {
-        if let Some(directory) = sqlite_path(&url).and_then(Path::parent) {
-            std::fs::create_dir_all(directory)?;
+        return migrate(config, ui).await.map_err(in_debians_words);
+    }
+    with_database(program, config, async |database| {
+        match command {
+            Commands::User(command) => user::run(database, ui, command).await?,
+            Commands::Token(command) => token::run(database, ui, command).await?,
+            Commands::Worker(command) => worker::run(database, ui, program, command).await?,
+            Commands::Scope(command) => scope::run(database, ui, command).await?,
+            Commands::Workspace(command) => workspace::run(database, ui, command).await?,
+            Commands::Group(command) => group::run(database, ui, command).await?,
+            Commands::AuditLog(args) => audit_log::run(database, ui, args).await?,
+            Commands::WorkRequest(command) => work_request::run(database, config, ui, command).await?,
+            Commands::Check => return check::run(database, config, ui).await,
+            Commands::Migrate => {}
         }
-        return migrate::run(&Database::connect(&url).await?, ui).await;
+        Ok(Code::Success)
+    })
+    .await
+}
+
+/// Needs no database that is there already, nor an up to date one.
+async fn migrate(config: &Config, ui: Ui) -> anyhow::Result<Code> {
+    let url = config.database_url();
+    if let Some(directory) = sqlite_path(&url).and_then(Path::parent) {
+        std::fs::create_dir_all(directory)?;
     }
-    let database = open_existing(&url).await?;
-    if let Commands::Check = command {
-        return check::run(&database, config, ui).await;
+    migrate::run(&Database::connect(&url).await?, ui).await
+}
+
+/// Opens the server's database, if there is one and its schema is up to date, for a command, and closes it.
+pub async fn with_database(
+    program: Program,
+    config: &Config,
+    command: impl AsyncFnOnce(&Database) -> anyhow::Result<Code>,
+) -> anyhow::Result<Code> {
+    let outcome = async {
+        let database = open_existing(program, &config.database_url()).await?;
+        refuse_old_schema(program, &database).await?;
+        let code = command(&database).await?;
+        database.close().await;
+        anyhow::Ok(code)
+    };
+    outcome.await.map_err(in_debians_words)
+}
+
+/// Errors of the database as Debian's administration command tells them.
+fn in_debians_words(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<usine_db::Error>() {
+        Some(usine_db::Error::Database(inner)) => command_error(format!("Database error: {inner}")),
+        Some(error) => command_error(error),
+        None => error,
     }
-    refuse_old_schema(&database).await?;
-    match command {
-        Commands::User(command) => user::run(&database, ui, command).await?,
-        Commands::Token(command) => token::run(&database, ui, command).await?,
-        Commands::Worker(command) => worker::run(&database, ui, command).await?,
-        Commands::WorkRequest(command) => work_request::run(&database, config, ui, command).await?,
-        Commands::Check | Commands::Migrate => {}
-    }
-    database.close().await;
-    Ok(Code::Success)
 }
 
 /// Connects, without making a database that is not there.
-pub async fn open_existing(url: &str) -> anyhow::Result<Database> {
+pub async fn open_existing(program: Program, url: &str) -> anyhow::Result<Database> {
     if let Some(path) = sqlite_path(url)
         && !path.exists()
     {
         return Err(command_error(format!(
-            "Database error: {} does not exist. `usine admin migrate` makes it; another one is named with --database or \
-             the environment variable USINE_DATABASE",
-            path.display()
+            "Database error: {} does not exist. `{} migrate` makes it; another one is named with --database or the \
+             environment variable USINE_DATABASE",
+            path.display(),
+            program.admin()
         )));
     }
     Ok(Database::connect(url).await?)
@@ -116,13 +191,16 @@ fn sqlite_path(url: &str) -> Option<&Path> {
     Some(Path::new(path))
 }
 
-async fn refuse_old_schema(database: &Database) -> anyhow::Result<()> {
+async fn refuse_old_schema(program: Program, database: &Database) -> anyhow::Result<()> {
     let pending = database.pending_migrations().await?;
     if pending.is_empty() {
         return Ok(());
     }
-    let message =
-        format!("SystemCheckError: Non-applied migration: {}\nHINT: Run \"usine admin migrate\"", pending.join(", "));
+    let message = format!(
+        "SystemCheckError: Non-applied migration: {}\nHINT: Run \"{} migrate\"",
+        pending.join(", "),
+        program.admin()
+    );
     Err(Failed { message, code: Code::Findings }.into())
 }
 

@@ -1,6 +1,6 @@
 //! `usine admin work-request`: of all workspaces, past all permissions.
 
-mod create;
+pub mod create;
 
 use std::collections::HashMap;
 

@@ -8,7 +8,7 @@ use usine_db::{Database, Worker, WorkerManager};
 use usine_model::clock::Clock;
 use usine_model::worker::WorkerType;
 
-use super::{command_error, listing};
+use super::{Program, command_error, listing};
 use crate::ambient::{OsEntropy, SystemClock};
 use crate::exit::{Code, Failed, failure};
 use crate::output::{Ui, native_time, yaml};
@@ -53,12 +53,13 @@ pub enum Commands {
 pub struct Named {
     /// Kind of worker: external or signing
     #[arg(long, default_value = "external", value_parser = worker_type)]
-    worker_type: WorkerType,
+    pub worker_type: WorkerType,
     /// Name or token key of the worker
-    worker: String,
+    pub worker: String,
 }
 
-fn worker_type(text: &str) -> Result<WorkerType, String> {
+/// The kinds that administrators make.
+pub fn worker_type(text: &str) -> Result<WorkerType, String> {
     match text.parse() {
         Ok(worker_type @ (WorkerType::External | WorkerType::Signing)) => Ok(worker_type),
         _ => Err("expected external or signing".to_owned()),
@@ -66,7 +67,7 @@ fn worker_type(text: &str) -> Result<WorkerType, String> {
 }
 
 /// Runs the command.
-pub async fn run(database: &Database, ui: Ui, command: Commands) -> anyhow::Result<()> {
+pub async fn run(database: &Database, ui: Ui, program: Program, command: Commands) -> anyhow::Result<()> {
     let workers = WorkerManager(database);
     let now = SystemClock.now();
     match command {
@@ -89,7 +90,8 @@ pub async fn run(database: &Database, ui: Ui, command: Commands) -> anyhow::Resu
             let found = workers.get_worker_or_none(&worker).await?;
             let mut found = found.ok_or_else(|| {
                 failure(format!(
-                    "Error: worker \"{worker}\" is not registered\nUse `usine admin worker list` to list registered workers"
+                    "Error: worker \"{worker}\" is not registered\nUse `{} worker list` to list registered workers",
+                    program.admin()
                 ))
             })?;
             let metadata = match set {
@@ -97,7 +99,7 @@ pub async fn run(database: &Database, ui: Ui, command: Commands) -> anyhow::Resu
                 None => editor::edit("metadata", &yaml(&found.static_metadata), metadata_of)?,
             };
             found.set_static_metadata(database, metadata, now).await?;
-            Ok(ui.line(&format!("usine: metadata set for {}", found.name))?)
+            Ok(ui.line(&format!("{}: metadata set for {}", program.name(), found.name))?)
         }
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::identity::{Account, NEEDED_IDS, account, largest, ranges};
 use super::{Finding, WORKER_USER};
-use crate::command::admin::open_existing;
+use crate::command::admin::{Program, open_existing};
 use crate::connection::Connection;
 use crate::exit::text_of;
 use crate::server_config::ServerOptions;
@@ -243,7 +243,7 @@ pub async fn server(options: &ServerOptions) -> Vec<Finding> {
         Ok(config) => config,
         Err(error) => return vec![Finding::error(text_of(&error), "correct the server's configuration file")],
     };
-    let database = match open_existing(&config.database_url()).await {
+    let database = match open_existing(Program::Usine, &config.database_url()).await {
         Ok(database) => database,
         Err(error) => {
             let text = error.to_string();

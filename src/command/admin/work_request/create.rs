@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::{NewWorkRequest, SchedulerTags};
-use usine_db::{Database, ScopeManager, UserManager, WorkRequestManager, WorkspaceManager};
+use usine_db::{Database, UserManager, WorkRequestManager};
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
 use usine_server::requirements::{RequirementError, resolve, scheduler_tags};
 use usine_tasks::ServerFacts;
 
-use super::super::command_error;
+use super::super::{command_error, names};
 use crate::ambient::SystemClock;
 use crate::input;
 use crate::output::{Format, Ui};
@@ -88,12 +88,8 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
 
 /// `SCOPE/NAME`, or `NAME` in the default scope.
 async fn find_workspace(database: &Database, config: &Config, name: &str) -> anyhow::Result<(Scope, Workspace)> {
-    let (scope_name, name) = name.split_once('/').unwrap_or((&config.default_scope, name));
-    let workspaces = WorkspaceManager(database);
-    let scope = ScopeManager(database).get_scope_or_none(scope_name).await?;
-    let scope = scope.ok_or_else(|| command_error(format!("Scope '{scope_name}' not found")))?;
-    let workspace = workspaces.get_workspace_or_none(&scope, name).await?;
-    let workspace =
-        workspace.ok_or_else(|| command_error(format!("Workspace '{name}' not found in scope '{scope_name}'")))?;
+    let (scope, name) = name.split_once('/').unwrap_or((&config.default_scope, name));
+    let scope = names::scope(database, scope).await?;
+    let workspace = names::workspace_in(database, &scope, name).await?;
     Ok((scope, workspace))
 }
