@@ -18,7 +18,6 @@ mod runtime;
 mod server_config;
 mod signals;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
@@ -30,17 +29,16 @@ use exit::Code;
 use output::Format;
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    match arguments.first().map_or(Personality::Usine, |name| Personality::of(name)) {
-        Personality::Usine => usine(arguments),
+    match std::env::args_os().next().map_or(Personality::Usine, |name| Personality::of(&name)) {
+        Personality::Usine => usine(),
         Personality::Client => debusine::client::main(),
-        Personality::Admin => usine(debusine::admin::arguments(arguments)),
+        Personality::Admin => debusine::admin::main(),
         Personality::Worker => debusine::worker::main(),
     }
 }
 
-fn usine(arguments: Vec<OsString>) -> ExitCode {
-    let matches = cli::command().get_matches_from(arguments);
+fn usine() -> ExitCode {
+    let matches = cli::command().get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

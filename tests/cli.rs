@@ -380,12 +380,20 @@ fn shells_and_man_get_their_files() {
         let (code, stdout, _) = house.run(&["completions", shell]);
         assert!(code == 0 && stdout.contains("work-request"), "{shell}");
     }
-    for (program, word) in [("debusine", "import-debian"), ("debusine-worker", "log-stderr")] {
+    for (program, word) in
+        [("debusine", "import-debian"), ("debusine-admin", "changepassword"), ("debusine-worker", "log-stderr")]
+    {
         let (code, stdout, _) = house.run(&["completions", "bash", "--program", program]);
         assert!(code == 0 && stdout.contains(word), "{program}");
     }
     assert_eq!(house.run(&["man", &house.path("man")]).0, 0);
-    for page in ["debusine", "debusine-work-request-create", "debusine-artifact-import-debian", "debusine-worker"] {
+    for page in [
+        "debusine",
+        "debusine-work-request-create",
+        "debusine-artifact-import-debian",
+        "debusine-admin-group-members",
+        "debusine-worker",
+    ] {
         assert!(Path::new(&house.path(&format!("man/{page}.1"))).exists(), "{page}");
     }
     let page = std::fs::read_to_string(house.path("man/usine-work-request-wait.1")).unwrap();

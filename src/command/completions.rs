@@ -25,6 +25,8 @@ pub enum Program {
     Usine,
     /// Debian's client.
     Debusine,
+    /// Debian's administration command.
+    DebusineAdmin,
     /// Debian's worker.
     DebusineWorker,
 }
@@ -35,6 +37,7 @@ impl Program {
         match self {
             Self::Usine => cli::command(),
             Self::Debusine => debusine::client::command(),
+            Self::DebusineAdmin => debusine::admin::command(),
             Self::DebusineWorker => debusine::worker::command(),
         }
     }

@@ -1,5 +1,6 @@
 //! The program under the names of debusine's: a symbolic link named `debusine` takes the command lines of Debian's client,
-//! `debusine-worker` those of its worker. Each tree of commands here ends in the functions of our own commands.
+//! `debusine-admin` those of its administration command, `debusine-worker` those of its worker. Each tree of commands here
+//! ends in the functions of our own commands.
 
 pub mod admin;
 pub mod client;

@@ -14,6 +14,7 @@ mod source;
 #[allow(dead_code, reason = "the stories of the client need more")]
 mod support;
 
+mod administration;
 mod decisions;
 mod fake_server;
 mod import;

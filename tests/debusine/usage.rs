@@ -114,13 +114,3 @@ fn what_is_not_there_yet_says_so() {
         assert_eq!(outcome.stdout, "", "{line}");
     }
 }
-
-#[test]
-fn debusine_admin_has_the_commands_of_usine_admin() {
-    let house = House::new(None);
-    let database = format!("sqlite:{}", house.path().join("server/usine.db").display());
-    let list = ["user", "list", "--database", &database, "--yaml"];
-    let users = house.run_as("debusine-admin", &list, "").success();
-    assert!(users.contains("username: alice\n"), "{users}");
-    assert_eq!(house.run_as("debusine-admin", &["frobnicate"], "").code, Some(2));
-}
