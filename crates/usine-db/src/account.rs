@@ -26,6 +26,9 @@ const MIN_PASSWORD: usize = 8;
 const NOBODYS_PASSWORD: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbCE$4kVq0q3m9zj8mJ0lB6u8v3h5mQzJr0c1hX2o7m3b9eE";
 
+/// Longest e-mail address, in bytes (RFC 5321, section 4.5.3.1.3, without its brackets).
+const MAX_EMAIL: usize = 254;
+
 /// Makes and finds users.
 #[derive(Clone, Copy)]
 pub struct UserManager<'a>(pub &'a Database);
@@ -206,9 +209,10 @@ fn verify(hash: &str, password: &str) -> bool {
 }
 
 fn is_email(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !text.contains(char::is_whitespace)
-    })
+    text.len() <= MAX_EMAIL
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !text.contains(char::is_whitespace)
+        })
 }
 
 fn random_password(entropy: &dyn Entropy) -> String {

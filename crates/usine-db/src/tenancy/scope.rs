@@ -55,6 +55,7 @@ impl ScopeManager<'_> {
     ) -> Result<Scope> {
         check_name(name)?;
         let label = label.map_or_else(|| capitalised(name), str::to_owned);
+        check_length("label", &label)?;
         transact!(self.0, tx => {
             let row = scope::ActiveModel {
                 id: NotSet,
@@ -89,10 +90,12 @@ impl ScopeManager<'_> {
             let mut change = scope::ActiveModel { id: Set(scope.id), ..Default::default() };
             let mut changes = serde_json::Map::new();
             if let Some(label) = label.filter(|label| *label != scope.label) {
+                check_length("label", label)?;
                 change.label = Set(label.to_owned());
                 changes.insert("label".to_owned(), json!([scope.label, label]));
             }
             if let Some(icon) = icon.filter(|icon| *icon != scope.icon) {
+                check_length("icon", icon)?;
                 change.icon = Set(icon.to_owned());
                 changes.insert("icon".to_owned(), json!([scope.icon, icon]));
             }
@@ -138,6 +141,14 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Invalid(format!("name: '{name}' is not a valid scope name")))
+}
+
+/// PostgreSQL would refuse it in words of its own.
+fn check_length(field: &str, text: &str) -> Result<()> {
+    if text.chars().count() <= names::MAX_NAME {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{field}: has more than {} characters", names::MAX_NAME)))
 }
 
 fn taken(error: Error, name: &str) -> Error {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -348,7 +348,11 @@ async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiRes
 
 /// A worker before 0.13 fetches its next work request. It gets no key, and the task in its own words. What these cannot say
 /// it gets as it is, to report what it does not understand: it has become old since the work request was assigned to it.
-async fn get_next_old(State(state): State<AppState>, requester: Requester) -> ApiResult<Response> {
+async fn get_next_old(State(state): State<AppState>, method: Method, requester: Requester) -> ApiResult<Response> {
+    if method == Method::HEAD {
+        // Only looks, and must not be given work.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let worker = requester.worker()?;
     let Identity::Worker(_, token) = &requester.identity else { return Err(ApiError::wrong_token()) };
     let places = WorkspaceManager(&state.database).list().await?;
