@@ -93,7 +93,7 @@ fn work_requests_tokens_and_passwords() {
     let listed = done(&house, "list_work_requests --yaml");
     assert_eq!(
         listed,
-        "- completed_at: null\n  created_at: TIME\n  id: 1\n  result: ''\n  started_at: null\n  status: pending\n  \
+        "- completed_at: null\n  created_at: TIME\n  id: 1\n  result: \"\"\n  started_at: null\n  status: pending\n  \
          worker: null\n\n"
     );
     let changed = house.debusine_admin("changepassword alice", "correct horse\n");

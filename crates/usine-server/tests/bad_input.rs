@@ -24,7 +24,7 @@ const ROUTES: [(&str, &[Method]); 24] = [
     ("/api/1.0/work-request/1/retry/", &[Method::POST]),
     ("/api/1.0/work-request/1/abort/", &[Method::POST]),
     ("/api/1.0/work-request/1/completed/", &[Method::PUT]),
-    ("/api/1.0/work-request/get-next-for-worker/", &[Method::POST]),
+    ("/api/1.0/work-request/get-next-for-worker/", &[Method::POST, Method::GET, Method::HEAD]),
     ("/api/1.0/artifact/", &[Method::POST]),
     ("/api/1.0/artifact/1/", &[Method::GET]),
     ("/api/1.0/artifact/System/1/", &[Method::GET]),

@@ -63,7 +63,9 @@ pub async fn vacuum(
         sweep_up(storage, logs, now, &mut done).await?;
         let Vacuumed { files, bytes, uploads, directories, live_logs, .. } = done;
         let artifacts = done.incomplete_artifacts.len();
-        tracing::info!(artifacts, files, bytes, uploads, directories, live_logs, "vacuumed");
+        if artifacts as u64 + files + uploads + directories + live_logs > 0 {
+            tracing::info!(artifacts, files, bytes, uploads, directories, live_logs, "vacuumed");
+        }
     }
     Ok(done)
 }
