@@ -3,7 +3,6 @@
 use std::fs;
 
 use regex::Regex;
-use usine_model::permission::WorkspaceRole;
 
 use crate::browser::Browser;
 use crate::client::{Client, Program, clients};
@@ -25,7 +24,7 @@ fn dialogue(client: &Client) -> String {
 fn set_up(client: &Client, outcome: &str) -> (String, String) {
     let house: &House = &client.house;
     let password = house.admin(&["user", "create", "bob", "bob@example.org"]);
-    give_role(house, "bob", WorkspaceRole::Contributor, "System");
+    give_role(house, "bob", "contributor", "System");
     house.write("dialogue", &dialogue(client), 0o644);
     let path = |name: &str| house.path().join(name);
     let config = path("bob.ini");

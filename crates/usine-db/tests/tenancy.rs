@@ -317,7 +317,7 @@ stories! {
         ]);
 
         // Who leaves the scope leaves all of its groups.
-        groups.remove_users(&all, &[bob.clone()], None, farm.now()).await.unwrap();
+        groups.remove_users(&all, std::slice::from_ref(&bob), None, farm.now()).await.unwrap();
         assert_eq!(names(db, &owners).await, ["alice"]);
         assert_eq!(names(db, &all).await, ["alice"]);
         let grants = PermissionManager(db).grants(bob.id).await.unwrap();

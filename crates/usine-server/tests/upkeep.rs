@@ -362,8 +362,9 @@ stories! {
         assert_eq!(server.expire().await.artifacts, [old].into());
         let directory = server.stored(SAME).parent().unwrap().to_owned();
         assert!(directory.is_dir());
-        // The directories' times are of this machine's clock.
-        server.clock.advance(Utc::now() + TimeDelta::days(2) - server.state.now());
+        // The directories' times are of this machine's clock, not of the server's.
+        let made: DateTime<Utc> = directory.metadata().unwrap().modified().unwrap().into();
+        server.clock.advance(made + TimeDelta::days(2) - server.state.now());
         assert_eq!(server.vacuum(false).await.directories, 3);
         assert!(!directory.exists());
         let again = server.expiring(0, &[("a", SAME)]).await;

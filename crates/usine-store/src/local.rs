@@ -72,7 +72,7 @@ impl LocalStore {
             return Ok(Put::AlreadyThere);
         }
 
-        let moved = self.into_directory(&target, || {
+        let moved = self.with_directory(&target, || {
             // Whoever has another name for the file could still change it: such a file is copied, not moved.
             let moved = metadata.nlink() == 1 && self.move_in(source, &target)?;
             if !moved {

@@ -8,6 +8,11 @@ use std::time::{Duration, SystemTime};
 use common::*;
 use usine_store::{FileStore, LocalStore, Put, StoreError, VerifiedFile};
 
+/// When the file system last saw a change here, by this machine's clock.
+fn modified(path: &std::path::Path) -> SystemTime {
+    std::fs::metadata(path).unwrap().modified().unwrap()
+}
+
 #[tokio::test]
 async fn a_file_comes_back_as_it_went_in() {
     let machine = Machine::new().await;
@@ -217,7 +222,7 @@ async fn old_empty_directories_go_and_come_back_when_needed() {
     }
     let aside = machine.store.set_aside(empty, [1; 32]).await.unwrap().unwrap();
     let directory = machine.store.local_path(empty).unwrap().parent().unwrap().to_owned();
-    let later = SystemTime::now() + Duration::from_secs(3600);
+    let later = modified(&directory) + Duration::from_secs(3600);
 
     assert_eq!(machine.store.prune(noon()).await.unwrap(), 0, "too young");
     assert_eq!(machine.store.prune(later).await.unwrap(), 3);
@@ -231,7 +236,7 @@ async fn old_empty_directories_go_and_come_back_when_needed() {
 #[tokio::test]
 async fn directories_may_be_pruned_while_files_are_put() {
     let machine = Machine::new().await;
-    let later = SystemTime::now() + Duration::from_secs(3600);
+    let later = modified(machine.dir.path()) + Duration::from_secs(3600);
     let pruning = async {
         for _ in 0..30 {
             machine.store.prune(later).await.unwrap();

@@ -36,7 +36,7 @@ impl LocalStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(StoreError::io("look at", path, error)),
         }
-        self.into_directory(&target, || match fs::rename(&path, &target) {
+        self.with_directory(&target, || match fs::rename(&path, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
             Err(error) => Err(StoreError::io("put back into the store as", &target, error)),
             Ok(()) => self.sync_names(&target),
@@ -83,7 +83,7 @@ impl LocalStore {
 
     /// Does something that needs the directory of `target`, which is made if it is missing. Again, if it was pruned away
     /// in between.
-    pub(super) fn into_directory<T>(
+    pub(super) fn with_directory<T>(
         &self,
         target: &Path,
         mut work: impl FnMut() -> Result<T, StoreError>,
