@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::entity::event;
 use crate::error::{Error, Result};
+use crate::meter;
 use crate::migration::Migrator;
 
 /// Key of PostgreSQL's advisory lock on migrations: "usine" in ASCII. It belongs to one database.
@@ -89,11 +90,15 @@ impl Database {
                 .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine"));
             options
         };
+        let connect = async |max: u32| -> Result<DatabaseConnection> {
+            let mut connection = sea_orm::Database::connect(options(max)).await?;
+            meter::watch(&mut connection);
+            Ok(connection)
+        };
         let (writer, reader) = if url.starts_with("sqlite:") {
-            let writer = sea_orm::Database::connect(options(1)).await?;
-            (writer, sea_orm::Database::connect(options(READERS)).await?)
+            (connect(1).await?, connect(READERS).await?)
         } else {
-            let pool = sea_orm::Database::connect(options(READERS * 2)).await?;
+            let pool = connect(READERS * 2).await?;
             (pool.clone(), pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);

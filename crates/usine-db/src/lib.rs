@@ -13,6 +13,7 @@ pub mod entity;
 mod error;
 pub mod expiry;
 pub mod invariants;
+pub mod meter;
 mod migration;
 mod neighbour;
 pub mod scheduling;

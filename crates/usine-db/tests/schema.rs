@@ -20,8 +20,19 @@ use usine_model::permission::{
 };
 
 /// The migrations after the first, and what takes them back, the last one first.
-const LATER: [&str; 3] = ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep"];
-const BACK_TO_LIMITS: [&str; 20] = [
+const LATER: [&str; 4] =
+    ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep", "m20261129_000005_pages"];
+const BACK_TO_LIMITS: [&str; 30] = [
+    "DROP INDEX work_request_subject",
+    "DROP INDEX work_request_bad",
+    "DROP INDEX work_request_aborted",
+    "DROP INDEX work_request_open",
+    "DROP INDEX work_request_waiting",
+    "DROP INDEX work_request_creator",
+    "DROP INDEX work_request_of_worker",
+    "ALTER TABLE work_request DROP COLUMN summary",
+    "ALTER TABLE work_request DROP COLUMN subject",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000005_pages'",
     "DROP INDEX work_request_expiring",
     "DROP INDEX work_request_default_expiring",
     "DROP INDEX artifact_expiring",

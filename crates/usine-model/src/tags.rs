@@ -59,9 +59,16 @@ pub fn task_version(task_type: TaskType, task_name: &str, version: u32) -> Strin
     format!("worker:task:{}:{task_name}:version:{version}", task_type.to_string().to_lowercase())
 }
 
+const BUILD_ARCH_PREFIX: &str = "worker:build-arch:";
+
 /// `worker:build-arch:ARCH`.
 pub fn build_arch(architecture: &str) -> String {
-    format!("worker:build-arch:{architecture}")
+    format!("{BUILD_ARCH_PREFIX}{architecture}")
+}
+
+/// The architecture that these tags name, if any: the first in their order.
+pub fn build_arch_of(tags: &Tags) -> Option<&str> {
+    tags.iter().find_map(|tag| tag.strip_prefix(BUILD_ARCH_PREFIX))
 }
 
 /// `worker:executor:BACKEND`.

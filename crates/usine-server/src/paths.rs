@@ -50,15 +50,22 @@ impl Base {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Base {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+impl Base {
+    /// Of this request.
+    pub fn of(parts: &Parts) -> Self {
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
         let uri_host = parts.uri.authority().map(|authority| authority.as_str());
         let host = text(HOST.as_str()).or(uri_host).unwrap_or("localhost");
-        Ok(Self(format!("{scheme}://{host}")))
+        Self(format!("{scheme}://{host}"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Base {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(parts))
     }
 }
 

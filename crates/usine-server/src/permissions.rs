@@ -30,6 +30,11 @@ impl Place {
         self.workspace.full_name(&self.scope)
     }
 
+    /// `/SCOPE/WORKSPACE/`.
+    pub fn address(&self) -> String {
+        format!("/{}/{}/", self.scope.name, self.workspace.name)
+    }
+
     /// What predicates ask of a work request here.
     pub fn work_request(&self, row: &WorkRequest) -> WorkRequestFacts {
         let workspace = self.workspace.facts(&self.scope);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::ServiceExt;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -133,6 +134,8 @@ impl Server {
             .into_router()
             .fallback(api::not_found)
             .method_not_allowed_fallback(api::method_not_allowed)
+            .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
+            .layer(from_fn(web::timed))
             .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
             .layer(CatchPanicLayer::new())
             .layer(TraceLayer::new_for_http())

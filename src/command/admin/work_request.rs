@@ -52,7 +52,7 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, command: Commands
 async fn list(database: &Database, ui: Ui, limit: Option<u64>, status: Option<Statuses>) -> anyhow::Result<()> {
     let workspaces = WorkspaceManager(database).list().await?;
     let workspace_ids = workspaces.iter().map(|(workspace, _)| workspace.id).collect();
-    let filter = ListFilter { workspace_ids, status, ..ListFilter::default() };
+    let filter = ListFilter { workspace_ids, statuses: Vec::from_iter(status), ..ListFilter::default() };
     // A limit goes to the database as a signed number.
     let newest_first = WorkRequestManager(database).list(&filter, limit.unwrap_or(i64::MAX as u64)).await?;
     let names: HashMap<i64, String> =

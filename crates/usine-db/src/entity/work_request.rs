@@ -38,6 +38,10 @@ pub struct Model {
     pub task_type: Text<TaskType>,
     /// Name of the task.
     pub task_name: String,
+    /// What it is about: mostly the name of a source package; may be empty.
+    pub subject: String,
+    /// Its parameters in a few words; may be empty.
+    pub summary: String,
     /// Data of the task as submitted.
     #[sea_orm(column_type = "JsonBinary")]
     pub task_data: Json,

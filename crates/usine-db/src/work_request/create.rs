@@ -22,6 +22,9 @@ use crate::{Error, Result, Text};
 /// Ids in one statement.
 const BATCH: usize = 500;
 
+/// Longest subject and summary, in characters.
+const MAX_WORDS: usize = 255;
+
 /// A work request to be made.
 #[derive(Debug, Clone)]
 pub struct NewWorkRequest {
@@ -35,6 +38,10 @@ pub struct NewWorkRequest {
     pub task_name: String,
     /// Data of the task: an object.
     pub task_data: Value,
+    /// What it is about, for lists: mostly the name of a source package. Cut after 255 characters.
+    pub subject: String,
+    /// Its parameters in a few words, for lists. Cut as well.
+    pub summary: String,
     /// What to do when something happens: an object.
     pub event_reactions: Value,
     /// Priority.
@@ -56,6 +63,8 @@ impl NewWorkRequest {
             task_type: TaskType::Worker,
             task_name: task_name.to_owned(),
             task_data: json!({}),
+            subject: String::new(),
+            summary: String::new(),
             event_reactions: json!({}),
             priority_base: 0,
             deadlines: Deadlines::default(),
@@ -147,6 +156,8 @@ pub(super) async fn insert(
         result: Set(Text(Results::None)),
         task_type: Set(Text(new.task_type)),
         task_name: Set(new.task_name.clone()),
+        subject: Set(cut(&new.subject)),
+        summary: Set(cut(&new.summary)),
         task_data: Set(new.task_data.clone()),
         priority_base: Set(new.priority_base),
         priority_adjustment: Set(heritage.as_ref().map_or(0, |heritage| heritage.of.priority_adjustment)),
@@ -169,6 +180,11 @@ pub(super) async fn insert(
     let created = NewEvent::of_work_request(EventKind::Created, row.id, None, now).by(Some(new.created_by_id));
     tx.record(created).await?;
     Ok(row)
+}
+
+/// Words of the task for lists. PostgreSQL's texts cannot hold NUL.
+fn cut(words: &str) -> String {
+    words.chars().filter(|char| *char != '\0').take(MAX_WORDS).collect()
 }
 
 /// Makes sure that these artifacts are there, and stay until the transaction ends: expiry, which may be about to delete

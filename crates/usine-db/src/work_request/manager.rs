@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
-use usine_model::work_request::{Results, Statuses, TaskType};
+use usine_model::work_request::{Results, Statuses};
 
 use super::WorkRequest;
 use crate::entity::{attempt, event, work_request};
@@ -154,77 +154,4 @@ pub(crate) fn in_queue_order(query: Select<work_request::Entity>) -> Select<work
         .order_by(effective, Order::Desc)
         .order_by_asc(work_request::Column::CreatedAt)
         .order_by_asc(work_request::Column::Id)
-}
-
-/// Which work requests to list.
-#[derive(Debug, Clone, Default)]
-pub struct ListFilter {
-    /// In one of these workspaces; an empty list matches nothing.
-    pub workspace_ids: Vec<i64>,
-    /// Of this type.
-    pub task_type: Option<TaskType>,
-    /// Only what is in no workflow, or is one.
-    pub root_only: bool,
-    /// Only these.
-    pub ids: Option<Vec<i64>>,
-    /// In this status.
-    pub status: Option<Statuses>,
-    /// Only what comes after this place (creation, id) in the list, which goes from new to old.
-    pub before: Option<(DateTime<Utc>, i64)>,
-}
-
-impl WorkRequestManager<'_> {
-    /// Lists work requests, newest first, at most `limit`.
-    pub async fn list(&self, filter: &ListFilter, limit: u64) -> Result<Vec<WorkRequest>> {
-        use work_request::Column;
-        let mut query = work_request::Entity::find().filter(Column::WorkspaceId.is_in(filter.workspace_ids.clone()));
-        if let Some(task_type) = filter.task_type {
-            query = query.filter(Column::TaskType.eq(Text(task_type)));
-        }
-        if filter.root_only {
-            query = query.filter(Column::ParentId.is_null());
-        }
-        if let Some(ids) = &filter.ids {
-            query = query.filter(Column::Id.is_in(ids.clone()));
-        }
-        if let Some(status) = filter.status {
-            query = query.filter(Column::Status.eq(Text(status)));
-        }
-        if let Some((at, id)) = filter.before {
-            query = query.filter(Column::CreatedAt.lt(at).or(Column::CreatedAt.eq(at).and(Column::Id.lt(id))));
-        }
-        let newest_first = query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit);
-        Ok(newest_first.all(self.0.reader()).await?)
-    }
-}
-
-/// How many open work requests of a kind there are.
-#[derive(Debug, Clone, sea_orm::FromQueryResult)]
-pub struct QueueCount {
-    /// Where they run.
-    pub task_type: Text<TaskType>,
-    /// Pending or running.
-    pub status: Text<Statuses>,
-    /// Tags they require.
-    pub required: serde_json::Value,
-    /// How many.
-    pub count: i64,
-}
-
-impl WorkRequestManager<'_> {
-    /// Counts what is pending and running, by type, status and required tags.
-    pub async fn count_open(&self) -> Result<Vec<QueueCount>> {
-        use work_request::Column;
-        let counts = work_request::Entity::find()
-            .select_only()
-            .column(Column::TaskType)
-            .column(Column::Status)
-            .column_as(Column::SchedulerTagsRequired, "required")
-            .column_as(Column::Id.count(), "count")
-            .filter(occupying())
-            .group_by(Column::TaskType)
-            .group_by(Column::Status)
-            .group_by(Column::SchedulerTagsRequired);
-        Ok(counts.into_model().all(self.0.reader()).await?)
-    }
 }

@@ -7,6 +7,7 @@
 mod create;
 mod decision;
 mod handout;
+mod list;
 mod manager;
 mod retry;
 
@@ -29,7 +30,8 @@ use crate::{Database, Error, Result, Text};
 pub use create::{NewWorkRequest, SchedulerTags};
 pub use decision::{ConfirmError, Decision, UnblockError};
 pub use handout::{HandedOut, Loss, ReportOutcome};
-pub use manager::{ListFilter, QueueCount, WorkRequestManager};
+pub use list::{Cursor, Ended, ListFilter, OpenCount, QueueCount};
+pub use manager::WorkRequestManager;
 pub use retry::{RetryError, RetryReason};
 pub use work_request::Model as WorkRequest;
 

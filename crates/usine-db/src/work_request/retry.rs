@@ -161,6 +161,8 @@ pub(super) async fn retry(
         created_by_id: row.created_by_id,
         task_type: *row.task_type,
         task_name: row.task_name.clone(),
+        subject: row.subject.clone(),
+        summary: row.summary.clone(),
         task_data: row.task_data.clone(),
         event_reactions: row.event_reactions.clone(),
         priority_base: row.priority_base,

@@ -1,12 +1,13 @@
 //! `whoami/` and `service-status/`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
 use usine_db::work_request::QueueCount;
-use usine_db::{Token, WorkRequestManager, Worker, WorkerManager};
+use usine_db::{Database, QueueManager, Token, WorkRequestManager, Worker, WorkerManager};
+use usine_model::tags;
 use usine_model::work_request::{Statuses, TaskType};
 use usine_model::worker::WorkerType;
 use usine_protocol::status::{Queue, ServiceStatus, Whoami, Workers};
@@ -60,9 +61,9 @@ pub(super) async fn gather(state: &AppState) -> ApiResult<ServiceStatus> {
         status.worker_tasks.insert(worker_type.to_string(), queue);
         status.workers.insert(worker_type.to_string(), Workers::default());
     }
+    let architectures = architectures_of(&state.database).await?;
     for count in counts.iter().filter(|count| *count.task_type == TaskType::Worker) {
-        let required: Vec<String> = serde_json::from_value(count.required.clone()).unwrap_or_default();
-        let architecture = required.iter().find_map(|tag| tag.strip_prefix("worker:build-arch:")).unwrap_or("None");
+        let architecture = count.requirement_set_id.and_then(|id| architectures.get(&id)?.as_deref()).unwrap_or("None");
         add(status.worker_tasks_arch.entry(architecture.to_owned()).or_default(), count);
     }
     let busy: HashSet<i64> = WorkRequestManager(&state.database)
@@ -95,6 +96,12 @@ pub(super) async fn gather(state: &AppState) -> ApiResult<ServiceStatus> {
         }
     }
     Ok(status)
+}
+
+/// The architecture that each set of requirements asks for, if any.
+pub(crate) async fn architectures_of(database: &Database) -> usine_db::Result<HashMap<i64, Option<String>>> {
+    let sets = QueueManager(database).requirement_sets(0).await?;
+    Ok(sets.into_iter().map(|(id, set)| (id, tags::build_arch_of(&set.required).map(str::to_owned))).collect())
 }
 
 fn counts_as_registered(worker: &Worker, token: Option<&Token>) -> bool {

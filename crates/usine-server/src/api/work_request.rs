@@ -12,6 +12,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
+use usine_db::account::User;
 use usine_db::artifact::ArtifactManager;
 use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
@@ -77,7 +78,7 @@ pub(super) fn check_keys(body: Value, known: &[&str]) -> ApiResult<Value> {
         .field("non_field_errors", format!("Invalid fields: {list}")))
 }
 
-/// Checks a submission in every respect, then stores it.
+/// Submits for a user's program.
 pub(super) async fn submit(
     state: &AppState,
     requester: &Requester,
@@ -89,6 +90,21 @@ pub(super) async fn submit(
     let workspace = visible_workspace(state, requester, body.workspace.as_deref()).await?;
     let scope = &requester.scope;
     requester.check(&WORKSPACE_CAN_CREATE_WORK_REQUESTS, &workspace.facts(scope), &workspace.full_name(scope))?;
+    let place = Place { workspace, scope: scope.clone() };
+    let row = store(state, user, &place, body, deadlines, limits).await?;
+    // Nothing may fail any more: the client would submit it once more.
+    Ok(Json(present_one(row, &place.scope.name, &place.workspace.name, Vec::new())))
+}
+
+/// Checks a submission in every respect, then stores it. Whether the user may submit here is for the caller to ask.
+pub(crate) async fn store(
+    state: &AppState,
+    user: &User,
+    place: &Place,
+    body: CreateWorkRequest,
+    deadlines: Deadlines,
+    limits: ResourceLimits,
+) -> ApiResult<Row> {
     let task = usine_tasks::find(TaskType::Worker, &body.task_name).ok_or_else(|| {
         let registered = usine_tasks::registered(TaskType::Worker).join(", ");
         ApiError::bad_request("Cannot create work request: task name is not registered")
@@ -103,36 +119,37 @@ pub(super) async fn submit(
     let reactions = check_event_reactions(body.event_reactions)?;
     let facts = state.facts();
     let prepared = async {
-        let resolved = resolve(&state.database, task, &data, &workspace, user.id).await?;
-        // As a test: what fails now would fail when a worker is found.
-        task.dynamic_data(&data, &resolved, &facts)?;
-        let place = Place { workspace: workspace.clone(), scope: scope.clone() };
-        scheduler_tags(&state.database, task, &data, &resolved, &place, user.id, &facts).await
+        let resolved = resolve(&state.database, task, &data, &place.workspace, user.id).await?;
+        // What fails now would fail when a worker is found.
+        let dynamic = task.dynamic_data(&data, &resolved, &facts)?;
+        let tags = scheduler_tags(&state.database, task, &data, &resolved, place, user.id, &facts).await?;
+        Ok((dynamic, tags))
     };
-    let tags = match prepared.await {
-        Ok(tags) => tags,
+    let (dynamic, tags) = match prepared.await {
+        Ok(prepared) => prepared,
         Err(RequirementError::Data(error)) => return Err(refused_data(error)),
         Err(RequirementError::Database(error)) => return Err(error.into()),
     };
     let inputs = named_artifacts(task, &data).map_err(|error| refuse_task_data(&data, &error))?;
+    let words = |key: &str| dynamic.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let new = NewWorkRequest {
         task_name: task.name().to_owned(),
+        subject: words("subject"),
+        summary: words("parameter_summary"),
         task_data: data,
         event_reactions: reactions,
         deadlines,
         limits,
         inputs,
-        ..NewWorkRequest::of_worker_task(workspace.id, user.id, task.name())
+        ..NewWorkRequest::of_worker_task(place.workspace.id, user.id, task.name())
     };
-    let row = match WorkRequestManager(&state.database).create(&new, &tags, state.now()).await {
+    match WorkRequestManager(&state.database).create(&new, &tags, state.now()).await {
         // It has expired since it was found.
         Err(error @ usine_db::Error::DoesNotExist { kind: "Artifact", .. }) => {
-            return Err(refuse_task_data(&new.task_data, &TaskDataError::at("", error.to_string())));
+            Err(refuse_task_data(&new.task_data, &TaskDataError::at("", error.to_string())))
         }
-        created => created?,
-    };
-    // Nothing may fail any more: the client would submit it once more.
-    Ok(Json(present_one(row, &requester.scope.name, &workspace.name, Vec::new())))
+        created => Ok(created?),
+    }
 }
 
 fn refuse_task_data(data: &Value, error: &TaskDataError) -> ApiError {
@@ -213,7 +230,7 @@ async fn list(
         filter.workspace_ids = vec![own.workspace_id];
     }
     if let Some(status) = query.get("status") {
-        filter.status = Some(status.parse().map_err(|_| query_error("status", "Invalid work request status"))?);
+        filter.statuses = vec![status.parse().map_err(|_| query_error("status", "Invalid work request status"))?];
     }
     filter.before = query
         .get("cursor")
@@ -283,13 +300,19 @@ async fn update(
     let (mut row, place) = visible(&state, &requester, &id).await?;
     requester.check(&WORK_REQUEST_CAN_UPDATE, &place.work_request(&row), &full_name(&row, &place))?;
     let update: UpdateWorkRequest = parse_body(&body, "work request update")?;
-    let may = (update.priority_adjustment <= 0 && row.created_by_id == user.id)
+    prioritize_as(&state, user, &mut row, update.priority_adjustment).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// The same, for a user who may update it. Only some may give more than others have.
+pub(crate) async fn prioritize_as(state: &AppState, user: &User, row: &mut Row, adjustment: i32) -> ApiResult<()> {
+    let may = (adjustment <= 0 && row.created_by_id == user.id)
         || PermissionManager(&state.database).has(user, GlobalPermission::ManageWorkrequestPriorities).await?;
     if !may {
         return Err(ApiError::forbidden("You are not permitted to set priority adjustments"));
     }
-    row.set_priority_adjustment(&state.database, update.priority_adjustment, Some(user.id), state.now()).await?;
-    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+    row.set_priority_adjustment(&state.database, adjustment, Some(user.id), state.now()).await?;
+    Ok(())
 }
 
 /// Puts a new work request in the place of one that ended badly.
@@ -301,6 +324,12 @@ async fn retry(
     let user = requester.user()?;
     let (row, place) = visible(&state, &requester, &id).await?;
     requester.check(&WORK_REQUEST_CAN_RETRY, &place.work_request(&row), &full_name(&row, &place))?;
+    let heir = retry_as(&state, user, &row, &place).await?;
+    Ok(Json(present(&state, vec![heir]).await?.remove(0)))
+}
+
+/// The same, for a user who may.
+pub(crate) async fn retry_as(state: &AppState, user: &User, row: &Row, place: &Place) -> ApiResult<Row> {
     let refuse = |reason: &str| ApiError::bad_request("Cannot retry work request").detail(reason);
     let not_retried = |error| match error {
         RetryError::NotAllowed(reason) => refuse(reason),
@@ -314,8 +343,7 @@ async fn retry(
             return Err(refuse("Task dependencies cannot be satisfied"));
         }
     }
-    let heir = row.retry(&state.database, Some(user.id), state.now()).await.map_err(not_retried)?;
-    Ok(Json(present(&state, vec![heir]).await?.remove(0)))
+    row.retry(&state.database, Some(user.id), state.now()).await.map_err(not_retried)
 }
 
 /// Gives a work request up; its worker is told.
@@ -327,10 +355,15 @@ async fn abort(
     let user = requester.user()?;
     let (mut row, place) = visible(&state, &requester, &id).await?;
     requester.check(&WORK_REQUEST_CAN_ABORT, &place.work_request(&row), &full_name(&row, &place))?;
+    abort_as(&state, user, &mut row).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// The same, for a user who may.
+pub(crate) async fn abort_as(state: &AppState, user: &User, row: &mut Row) -> ApiResult<()> {
     row.abort(&state.database, Some(user.id), state.now())
         .await?
-        .map_err(|reason| ApiError::bad_request("Cannot abort work request").detail(reason))?;
-    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+        .map_err(|reason| ApiError::bad_request("Cannot abort work request").detail(reason))
 }
 
 /// A worker fetches its next work request.

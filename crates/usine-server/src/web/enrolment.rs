@@ -1,18 +1,18 @@
 //! `/-/enroll/confirm/{nonce}/`: the user compares the words, and lets the client in or not.
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use usine_db::account::User;
 use usine_db::enrolment::ClientEnrolment;
 use usine_db::{EnrolmentManager, ScopeManager};
 use usine_model::permission::SCOPE_CAN_DISPLAY;
 use usine_protocol::enrolment::{Enrolment, Outcome};
 
-use super::{Message, PageUser, csrf, page, to_login};
-use crate::paths::Base;
+use super::Message;
+use super::frame::{Filled, Frame, Guest, LoggedIn};
 use crate::problem::{ApiError, ApiResult};
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -28,53 +28,41 @@ pub(super) fn routes() -> Routes {
 #[derive(Template)]
 #[template(path = "enrolment.html")]
 struct EnrolmentPage<'a> {
-    secret: &'a str,
-    username: &'a str,
+    frame: Frame,
+    user: &'a User,
     enrolment: &'a Enrolment,
     scope_exists: bool,
 }
 
+const TITLE: &str = "Client enrolment";
+
 async fn show(
     State(state): State<AppState>,
-    PageUser(user): PageUser,
-    base: Base,
-    uri: Uri,
-    headers: HeaderMap,
+    LoggedIn { guest, user }: LoggedIn,
     Path(nonce): Path<String>,
 ) -> ApiResult<Response> {
-    let Some(user) = user else { return Ok(to_login(uri.path())) };
-    let Some((_, enrolment)) = waiting(&state, &nonce).await? else { return nobody_waits() };
-    let context = usine_db::PermissionManager(&state.database).context_of(&user).await?;
+    let Some((_, enrolment)) = waiting(&state, &nonce).await? else { return nobody_waits(&guest) };
     let scope = ScopeManager(&state.database).get_scope_or_none(&enrolment.scope).await?;
-    let scope_exists = scope.is_some_and(|scope| SCOPE_CAN_DISPLAY.allows(&context, &scope.facts()));
-    let (secret, cookie) = csrf::secret(&headers, &*state.entropy, base.is_secure());
-    let shown = EnrolmentPage { secret: &secret, username: &user.username, enrolment: &enrolment, scope_exists };
-    let mut response = page(StatusCode::OK, &shown)?;
-    response.headers_mut().append(header::SET_COOKIE, cookie);
-    Ok(response)
+    let scope_exists = scope.is_some_and(|scope| guest.may(&SCOPE_CAN_DISPLAY, &scope.facts()));
+    let frame = guest.frame("Let a client in?");
+    guest.show(&EnrolmentPage { frame, user: &user, enrolment: &enrolment, scope_exists })
 }
 
 #[derive(Deserialize)]
 struct Answer {
     outcome: Outcome,
-    #[serde(default, rename = "csrfmiddlewaretoken")]
-    secret: String,
 }
 
 async fn decide(
     State(state): State<AppState>,
-    PageUser(user): PageUser,
-    uri: Uri,
-    headers: HeaderMap,
+    LoggedIn { guest, user }: LoggedIn,
     Path(nonce): Path<String>,
-    Form(answer): Form<Answer>,
+    Filled(answer): Filled<Answer>,
 ) -> ApiResult<Response> {
-    csrf::check(&headers, &answer.secret)?;
-    let Some(user) = user else { return Ok(to_login(uri.path())) };
-    let Some((row, enrolment)) = waiting(&state, &nonce).await? else { return nobody_waits() };
+    let Some((row, enrolment)) = waiting(&state, &nonce).await? else { return nobody_waits(&guest) };
     let confirm = answer.outcome == Outcome::Confirm;
     if !EnrolmentManager(&state.database).decide(row.id, confirm, &user).await? {
-        return nobody_waits();
+        return nobody_waits(&guest);
     }
     state.enrolments.notify_waiters();
     tracing::info!(username = user.username, hostname = enrolment.hostname, confirm, "an enrolment was decided");
@@ -83,7 +71,7 @@ async fn decide(
     } else {
         format!("The client on {} gets no token.", enrolment.hostname)
     };
-    page(StatusCode::OK, &Message { title: "Client enrolment", text: &text })
+    guest.show(&Message { frame: guest.frame(TITLE), text: &text })
 }
 
 /// The enrolment that waits under this nonce.
@@ -97,8 +85,8 @@ async fn waiting(state: &AppState, nonce: &str) -> ApiResult<Option<(ClientEnrol
     Ok(Some((row, enrolment)))
 }
 
-fn nobody_waits() -> ApiResult<Response> {
+fn nobody_waits(guest: &Guest) -> ApiResult<Response> {
     let text =
         "No client waits here: it has ended, or the question was answered already. Start `debusine setup` again.";
-    page(StatusCode::NOT_FOUND, &Message { title: "Client enrolment", text })
+    guest.show_as(StatusCode::NOT_FOUND, &Message { frame: guest.frame(TITLE), text })
 }

@@ -1,14 +1,15 @@
-//! `/-/login/` and `/-/logout/`.
+//! `/-/login/`, `/-/logout/` and `/-/theme/`.
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use cookie::time::Duration;
 use serde::Deserialize;
 use usine_db::{SessionManager, UserManager};
 
-use super::{PageUser, cookies, csrf, page, redirect};
+use super::frame::{Filled, Frame, Guest, THEME, Theme};
+use super::{cookies, is_own, redirect};
 use crate::paths::Base;
 use crate::problem::{ApiError, ApiResult};
 use crate::routes::{Access, Routes};
@@ -17,18 +18,21 @@ use crate::state::AppState;
 /// Longest name and password that are looked at, in bytes.
 const MAX_INPUT: usize = 1024;
 
+/// How long the colours are kept.
+const THEME_LIFE: Duration = Duration::days(3650);
+
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/-/login/", Access::Everybody, show).post("/-/login/", Access::Everybody, log_in).post(
-        "/-/logout/",
-        Access::Login,
-        log_out,
-    )
+    Routes::new()
+        .get("/-/login/", Access::Page, show)
+        .post("/-/login/", Access::Page, log_in)
+        .post("/-/logout/", Access::Login, log_out)
+        .post("/-/theme/", Access::Page, choose_theme)
 }
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct LoginPage<'a> {
-    secret: &'a str,
+    frame: Frame,
     next: &'a str,
     username: &'a str,
     error: Option<&'a str>,
@@ -48,40 +52,31 @@ struct Login {
     password: String,
     #[serde(default)]
     next: String,
-    #[serde(default, rename = "csrfmiddlewaretoken")]
-    secret: String,
 }
 
-async fn show(
-    State(state): State<AppState>,
-    base: Base,
-    headers: HeaderMap,
-    Query(query): Query<Next>,
-) -> ApiResult<Response> {
-    form(&state, &base, &headers, (StatusCode::OK, None), (&query.next, ""))
+async fn show(guest: Guest, Query(query): Query<Next>) -> ApiResult<Response> {
+    form(&guest, (StatusCode::OK, None), (&query.next, ""))
 }
 
 fn form(
-    state: &AppState,
-    base: &Base,
-    headers: &HeaderMap,
+    guest: &Guest,
     (status, error): (StatusCode, Option<&str>),
     (next, username): (&str, &str),
 ) -> ApiResult<Response> {
-    let (secret, cookie) = csrf::secret(headers, &*state.entropy, base.is_secure());
-    let mut response = page(status, &LoginPage { secret: &secret, next, username, error })?;
-    response.headers_mut().append(header::SET_COOKIE, cookie);
-    Ok(response)
+    let mut frame = guest.frame("Log in");
+    // What is asked for at the top of the page is the same.
+    next.clone_into(&mut frame.path);
+    guest.show_as(status, &LoginPage { frame, next, username, error })
 }
 
 async fn log_in(
     State(state): State<AppState>,
+    guest: Guest,
     base: Base,
     headers: HeaderMap,
-    Form(login): Form<Login>,
+    Filled(login): Filled<Login>,
 ) -> ApiResult<Response> {
-    csrf::check(&headers, &login.secret)?;
-    let again = |status, error| form(&state, &base, &headers, (status, Some(error)), (&login.next, &login.username));
+    let again = |status, error| form(&guest, (status, Some(error)), (&login.next, &login.username));
     if login.username.len() > MAX_INPUT || login.password.len() > MAX_INPUT {
         return again(StatusCode::BAD_REQUEST, "The name or the password is too long.");
     }
@@ -111,31 +106,42 @@ async fn log_in(
     Ok(response)
 }
 
+/// A form without fields of its own.
 #[derive(Deserialize)]
-struct Secret {
-    #[serde(default, rename = "csrfmiddlewaretoken")]
-    secret: String,
-}
+pub(super) struct Nothing {}
 
 async fn log_out(
     State(state): State<AppState>,
-    _: PageUser,
+    guest: Guest,
     base: Base,
     headers: HeaderMap,
-    Form(form): Form<Secret>,
+    Filled(Nothing {}): Filled<Nothing>,
 ) -> ApiResult<Response> {
-    csrf::check(&headers, &form.secret)?;
     if let Some(key) = cookies::session(&headers) {
         SessionManager(&state.database).end(&key).await?;
     }
-    let cookie = cookies::set_session(None, base.is_secure());
-    Ok(([(header::SET_COOKIE, cookie)], redirect("/-/login/")).into_response())
+    let mut response = guest.go("/-/login/", "You have logged out.");
+    response.headers_mut().append(header::SET_COOKIE, cookies::set_session(None, base.is_secure()));
+    Ok(response)
 }
 
-/// Where to go after the login: only to a page of ours. `//host` and `/\host` are others' to browsers.
+#[derive(Deserialize)]
+struct Choice {
+    theme: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn choose_theme(guest: Guest, Filled(choice): Filled<Choice>) -> ApiResult<Response> {
+    let theme: Theme = choice.theme.parse().map_err(|_| ApiError::bad_request("Unknown colours"))?;
+    let mut response = redirect(own_path(&choice.next));
+    response.headers_mut().append(header::SET_COOKIE, guest.cookie(THEME, &theme.to_string(), THEME_LIFE));
+    Ok(response)
+}
+
+/// Where to go afterwards: only to a page of ours.
 fn own_path(next: &str) -> &str {
-    let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\n', '\r', '\t']);
-    if ours { next } else { "/-/login/" }
+    if is_own(next) { next } else { "/" }
 }
 
 #[cfg(test)]
@@ -146,7 +152,7 @@ mod tests {
     fn nobody_is_sent_elsewhere() {
         assert_eq!(own_path("/-/enroll/confirm/x/"), "/-/enroll/confirm/x/");
         for bad in ["", "//evil.example.org/", "/\\evil.example.org", "https://evil.example.org/", "evil", "/a\nb"] {
-            assert_eq!(own_path(bad), "/-/login/", "{bad}");
+            assert_eq!(own_path(bad), "/", "{bad}");
         }
     }
 }

@@ -1,52 +1,53 @@
-//! Pages for people. Today: log in and out, and let a client in (enrolment).
+//! Pages for people: what runs, what failed and why, what waits and why; and what one does about it.
 //!
-//! Pages are made on the server and work without JavaScript. Every form carries the secret of its browser ([`csrf`]); nothing
-//! changes by a GET.
+//! Pages are made on the server and can be read without JavaScript. Each is one file here and one template; [`frame`] is what all
+//! of them share. Every form carries the secret of its browser ([`csrf`]); nothing changes by a GET. A page that shows what
+//! changes is told of changes ([`live`]), fetches itself again and shows the difference.
 
+mod assets;
 pub mod cookies;
 mod csrf;
 mod enrolment;
+pub(crate) mod errors;
+mod frame;
 mod limit;
 mod login;
+mod place;
+mod show;
 
 use askama::Template;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use usine_db::account::User;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use usine_db::meter::metered;
 
 pub use limit::LoginLimit;
 
-use crate::auth::{Identity, Visitor};
-use crate::problem::{ApiError, ApiResult};
-use crate::routes::{Access, Routes};
-use crate::state::AppState;
-
-const STYLE: &str = include_str!("../../templates/usine.css");
+use crate::routes::Routes;
 
 /// The routes.
 pub fn routes() -> Routes {
-    Routes::new().get("/-/static/usine.css", Access::Everybody, style).merge(login::routes()).merge(enrolment::routes())
+    Routes::new().merge(assets::routes()).merge(login::routes()).merge(enrolment::routes())
 }
 
-async fn style() -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")];
-    (headers, STYLE)
-}
-
-/// The user who has logged in, or nobody, on a page.
-struct PageUser(Option<User>);
-
-impl FromRequestParts<AppState> for PageUser {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        match Visitor::of(state, parts).await?.identity {
-            Identity::Session(user) => Ok(Self(Some(*user))),
-            _ => Ok(Self(None)),
-        }
+/// Tells how long an answer took, and how many queries it made: `Server-Timing`, which browsers show to developers.
+pub(crate) async fn timed(request: Request, next: Next) -> Response {
+    let (mut response, usage) = metered(next.run(request)).await;
+    let milliseconds = usage.time.as_secs_f64() * 1e3;
+    let timing = format!("db;dur={milliseconds:.1};desc=\"{} queries\"", usage.queries);
+    if let Ok(timing) = HeaderValue::try_from(timing) {
+        response.headers_mut().insert("server-timing", timing);
     }
+    response
+}
+
+/// A page that says one thing.
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'a> {
+    frame: frame::Frame,
+    text: &'a str,
 }
 
 /// Somebody who is nobody yet is sent to log in, and comes back.
@@ -61,26 +62,7 @@ fn redirect(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
-/// A page, which loads nothing from elsewhere, runs no script, and is shown in no frame.
-fn page(status: StatusCode, template: &impl Template) -> ApiResult<Response> {
-    let html = template.render().map_err(|error| ApiError::Internal(Box::new(error)))?;
-    let mut response = (status, Html(html)).into_response();
-    let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
-}
-
-/// A page that says one thing.
-#[derive(Template)]
-#[template(path = "message.html")]
-struct Message<'a> {
-    title: &'a str,
-    text: &'a str,
+/// Whether a path is one of ours: `//host` and `/\host` are others' to browsers.
+fn is_own(path: &str) -> bool {
+    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\n', '\r', '\t'])
 }

@@ -1,0 +1,72 @@
+//! What the addresses of pages name, looked up for whoever looks: `/SCOPE/` and `/SCOPE/WORKSPACE/…`. What they may not see is not
+//! there.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use usine_db::tenancy::Scope;
+use usine_db::{ScopeManager, WorkspaceManager};
+use usine_model::permission::{SCOPE_CAN_DISPLAY, WORKSPACE_CAN_DISPLAY};
+
+use super::frame::Guest;
+use crate::permissions::Place;
+use crate::problem::{ApiError, ApiResult};
+use crate::state::AppState;
+
+/// Somebody who looks at a scope.
+pub(super) struct InScope {
+    pub guest: Guest,
+    pub scope: Scope,
+}
+
+/// Somebody who looks at a workspace, or at something in it.
+pub(super) struct InWorkspace {
+    pub guest: Guest,
+    pub place: Place,
+}
+
+/// The answer for what is not there, or not to be seen.
+pub(super) fn missing() -> ApiError {
+    let text = "There is nothing here, or nothing that you may see.\n";
+    ApiError::Text(StatusCode::NOT_FOUND, text.to_owned())
+}
+
+impl InScope {
+    async fn of(state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
+        let guest = Guest::of(state, parts).await?;
+        let name = parameter(parts, state, "scope").await?;
+        let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?.ok_or_else(missing)?;
+        if guest.may(&SCOPE_CAN_DISPLAY, &scope.facts()) { Ok(Self { guest, scope }) } else { Err(missing()) }
+    }
+}
+
+async fn parameter(parts: &mut Parts, state: &AppState, name: &str) -> ApiResult<String> {
+    let parameters = RawPathParams::from_request_parts(parts, state).await;
+    let parameters = parameters.map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let value = parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+    value.ok_or_else(|| ApiError::Internal(format!("a route has no parameter {name}").into()))
+}
+
+impl FromRequestParts<AppState> for InScope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        Self::of(state, parts).await
+    }
+}
+
+impl FromRequestParts<AppState> for InWorkspace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        let InScope { guest, scope } = InScope::of(state, parts).await?;
+        let name = parameter(parts, state, "workspace").await?;
+        let workspace = WorkspaceManager(&state.database).get_workspace_or_none(&scope, &name).await?;
+        let workspace = workspace.ok_or_else(missing)?;
+        if guest.may(&WORKSPACE_CAN_DISPLAY, &workspace.facts(&scope)) {
+            Ok(Self { guest, place: Place { workspace, scope } })
+        } else {
+            Err(missing())
+        }
+    }
+}
