@@ -1,10 +1,12 @@
 //! Users.
 
+use std::collections::HashMap;
+
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
 use usine_model::entropy::Entropy;
 use usine_model::names;
 use usine_model::permission::GlobalPermission;
@@ -178,6 +180,19 @@ impl UserManager<'_> {
     /// The user with this id.
     pub async fn get(&self, id: i64) -> Result<User> {
         user::Entity::find_by_id(id).one(self.0.reader()).await?.ok_or_else(|| Error::does_not_exist("User", id))
+    }
+
+    /// The names of these users, by id.
+    pub async fn names(&self, ids: &[i64]) -> Result<HashMap<i64, String>> {
+        let rows: Vec<(i64, String)> = user::Entity::find()
+            .select_only()
+            .column(user::Column::Id)
+            .column(user::Column::Username)
+            .filter(user::Column::Id.is_in(ids.iter().copied()))
+            .into_tuple()
+            .all(self.0.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The system itself.

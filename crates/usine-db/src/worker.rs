@@ -1,5 +1,7 @@
 //! `Worker` and `WorkerManager`: who can be given work.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
@@ -176,6 +178,19 @@ impl WorkerManager<'_> {
             .order_by_asc(worker::Column::RegisteredAt)
             .order_by_asc(worker::Column::Id);
         Ok(rows.all(self.0.reader()).await?)
+    }
+
+    /// The names of these workers, by id.
+    pub async fn names(&self, ids: &[i64]) -> Result<HashMap<i64, String>> {
+        let rows: Vec<(i64, String)> = worker::Entity::find()
+            .select_only()
+            .column(worker::Column::Id)
+            .column(worker::Column::Name)
+            .filter(worker::Column::Id.is_in(ids.iter().copied()))
+            .into_tuple()
+            .all(self.0.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The workers that are connected, longest connected first.

@@ -39,6 +39,11 @@ pub fn artifact(scope: &str, workspace: &str, id: i64) -> String {
     format!("/{scope}/{workspace}/artifact/{id}/")
 }
 
+/// `/SCOPE/WORKSPACE/package/NAME/`.
+pub fn package(scope: &str, workspace: &str, name: &str) -> String {
+    format!("/{scope}/{workspace}/package/{}/", in_address(name).replace('/', "%2F"))
+}
+
 /// Scheme and host under which the client reached us, such as `https://host`. The scheme is that of the proxy in front.
 #[derive(Debug, Clone)]
 pub struct Base(pub String);

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
-use crate::web::{self, LoginLimit};
+use crate::web::{self, Live, LoginLimit};
 use crate::{api, scheduler, upkeep};
 
 /// Connections have this long to end when the server stops.
@@ -104,6 +104,7 @@ impl Server {
             enrolments: Notify::new(),
             enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
             logins: LoginLimit::default(),
+            live: Live::default(),
             shutdown,
             started_at,
         });
@@ -125,6 +126,7 @@ impl Server {
         let Self { state, listener } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(channel::dispatch(state.clone()));
+        tasks.spawn(web::live::run(state.clone()));
         tasks.spawn(scheduler::run(state.clone()));
         tasks.spawn(upkeep::run(state.clone()));
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));

@@ -10,6 +10,8 @@ UPDATE work_request
 
 -- The history of a package.
 CREATE INDEX work_request_subject ON work_request (workspace_id, subject, created_at DESC, id DESC);
+-- One task.
+CREATE INDEX work_request_task ON work_request (workspace_id, task_name, created_at DESC, id DESC);
 -- What is rare among what has ended: without these, a list of failures would read all successes.
 CREATE INDEX work_request_bad ON work_request (workspace_id, created_at DESC, id DESC)
     WHERE result IN ('failure', 'temporary failure', 'error');

@@ -149,10 +149,7 @@ impl WorkRequestManager<'_> {
     /// How many there are, counted up to `most`.
     pub async fn count(&self, filter: &ListFilter, most: u64) -> Result<u64> {
         let rows = filter.query().select_only().column(Column::Id).limit(most).into_query();
-        let query = Query::select()
-            .expr_as(Expr::cust("COUNT(*)"), "count")
-            .from_subquery(rows, "counted")
-            .to_owned();
+        let query = Query::select().expr_as(Expr::cust("COUNT(*)"), "count").from_subquery(rows, "counted").to_owned();
         let row = self.0.reader().query_one(&query).await?;
         let count: i64 = row.map_or(Ok(0), |row| row.try_get("", "count"))?;
         Ok(count.unsigned_abs())

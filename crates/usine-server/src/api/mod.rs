@@ -54,8 +54,7 @@ pub fn normalize<B>(mut request: axum::http::Request<B>) -> axum::http::Request<
 pub(crate) async fn not_found(request: Request) -> Response {
     let uri = request.uri();
     if request.method() == Method::GET
-        && (uri.path().starts_with("/api/") || uri.path().starts_with("/-/"))
-        && !uri.path().ends_with('/')
+        && uri.path().rsplit('/').next().is_some_and(|last| !last.is_empty() && !last.contains('.'))
     {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let location = format!("{}/{query}", uri.path());

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use chrono::SecondsFormat;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use usine_db::{WorkRequestManager, WorkerManager};
+use usine_db::{WorkRequest as WorkRequestRow, WorkRequestManager, WorkerManager};
 use usine_model::matching::PendingReason;
 use usine_model::work_request::{Statuses, TaskType};
 use usine_protocol::own::{Attempt, HistoryEntry, WorkRequestDetails};
@@ -84,16 +84,7 @@ async fn details(
         worker: name_of(event.worker_id),
         detail: event.detail,
     });
-    let pending_reason = match (*row.status, row.delayed_until) {
-        (Statuses::Pending, _) => Some(reason::explain_pending(&state, &row).await?),
-        (Statuses::Blocked, Some(until)) => {
-            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let of = row.supersedes_id.map(|id| format!(" of work request {id}")).unwrap_or_default();
-            let summary = format!("it waits until {until} after a temporary failure{of}");
-            Some(PendingReason { summary, ahead: 0, workers: Vec::new() })
-        }
-        _ => None,
-    };
+    let pending_reason = pending_reason(&state, &row).await?;
     Ok(Json(WorkRequestDetails {
         id: row.id,
         worker_name: name_of(row.worker_id),
@@ -107,6 +98,20 @@ async fn details(
         attempts: attempts.collect(),
         history: history.collect(),
     }))
+}
+
+/// Why it is not running, while it is pending or rests.
+pub(crate) async fn pending_reason(state: &AppState, row: &WorkRequestRow) -> ApiResult<Option<PendingReason>> {
+    Ok(match (*row.status, row.delayed_until) {
+        (Statuses::Pending, _) => Some(reason::explain_pending(state, row).await?),
+        (Statuses::Blocked, Some(until)) => {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let of = row.supersedes_id.map(|id| format!(" of work request {id}")).unwrap_or_default();
+            let summary = format!("it waits until {until} after a temporary failure{of}");
+            Some(PendingReason { summary, ahead: 0, workers: Vec::new() })
+        }
+        _ => None,
+    })
 }
 
 /// The log that was kept of a work request, as text.

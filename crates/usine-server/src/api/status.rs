@@ -43,7 +43,7 @@ async fn service_status(State(state): State<AppState>) -> ApiResult<Json<Service
 }
 
 /// The state of the service in numbers.
-pub(super) async fn gather(state: &AppState) -> ApiResult<ServiceStatus> {
+pub(crate) async fn gather(state: &AppState) -> ApiResult<ServiceStatus> {
     let mut status = ServiceStatus::default();
     let counts = WorkRequestManager(&state.database).count_open().await?;
     for task_type in

@@ -2,6 +2,8 @@
 
 mod decision;
 
+pub(crate) use decision::{confirm_as, unblock_as};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 

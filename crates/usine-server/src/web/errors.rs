@@ -95,6 +95,9 @@ mod tests {
     fn problems_are_told_in_their_words() {
         assert_eq!(in_words("Not found: /x\n"), "Not found: /x");
         assert_eq!(in_words(r#"{"title":"Error","detail":"No such thing."}"#), "No such thing.");
-        assert_eq!(in_words(r#"{"title":"Cannot abort work request","detail":"why"}"#), "Cannot abort work request: why");
+        assert_eq!(
+            in_words(r#"{"title":"Cannot abort work request","detail":"why"}"#),
+            "Cannot abort work request: why"
+        );
     }
 }

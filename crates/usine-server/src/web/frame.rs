@@ -46,6 +46,8 @@ pub(super) struct Guest {
     is_secure: bool,
     theme: Theme,
     notice: Option<String>,
+    /// Of all that the pages show, before it was read for this one.
+    version: u64,
 }
 
 /// A user who has logged in; others are sent to do so, and come back.
@@ -83,6 +85,7 @@ pub(super) struct Frame {
     pub theme: Theme,
     pub notice: Option<String>,
     pub search: String,
+    version: u64,
 }
 
 /// One step on the way to a page.
@@ -110,18 +113,22 @@ impl Frame {
         self
     }
 
-    /// The page is about a workspace, or something in it.
-    pub fn inside(self, place: &Place) -> Self {
-        let (scope, workspace) = (place.scope.name.clone(), place.workspace.name.clone());
-        let address = place.address();
-        let mut frame = self.below(&scope, format!("/{scope}/")).below(workspace, address.clone());
-        frame.workspace = Some(address);
+    /// The page is that of a workspace.
+    pub fn of(self, place: &Place) -> Self {
+        let scope = &place.scope.name;
+        let mut frame = self.below(scope, format!("/{scope}/"));
+        frame.workspace = Some(place.address());
         frame
     }
 
+    /// The page is about something in a workspace.
+    pub fn inside(self, place: &Place) -> Self {
+        self.of(place).below(&place.workspace.name, place.address())
+    }
+
     /// The page is told of changes there.
-    pub fn live(mut self, address: impl Into<String>) -> Self {
-        self.live = Some(address.into());
+    pub fn live(mut self, address: &str) -> Self {
+        self.live = Some(format!("{address}?seen={}", self.version));
         self
     }
 }
@@ -151,7 +158,7 @@ impl Guest {
         });
         let secret = csrf::Secret::of(headers, &*state.entropy);
         let is_secure = Base::of(parts).is_secure();
-        Self { user, context, path, secret, is_secure, theme, notice }
+        Self { user, context, path, secret, is_secure, theme, notice, version: state.live.version() }
     }
 
     /// Whether they may do this with a resource.
@@ -186,6 +193,7 @@ impl Guest {
             theme: self.theme,
             notice: self.notice.clone(),
             search: String::new(),
+            version: self.version,
         }
     }
 
@@ -223,7 +231,8 @@ impl Guest {
         while !notice.is_char_boundary(end) {
             end -= 1;
         }
-        let text = percent_encoding::utf8_percent_encode(&notice[..end], percent_encoding::NON_ALPHANUMERIC).to_string();
+        let text =
+            percent_encoding::utf8_percent_encode(&notice[..end], percent_encoding::NON_ALPHANUMERIC).to_string();
         let mut response = super::redirect(path);
         let cookie = cookies::set(NOTICE, &text, NOTICE_LIFE, self.is_secure);
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -4,16 +4,26 @@
 //! of them share. Every form carries the secret of its browser ([`csrf`]); nothing changes by a GET. A page that shows what
 //! changes is told of changes ([`live`]), fetches itself again and shows the difference.
 
+mod artifact;
 mod assets;
 pub mod cookies;
 mod csrf;
 mod enrolment;
 pub(crate) mod errors;
 mod frame;
+mod home;
 mod limit;
+pub(crate) mod live;
 mod login;
+mod package;
 mod place;
+mod queue;
+mod scope;
+mod search;
 mod show;
+mod work_request;
+mod worker;
+mod workspace;
 
 use askama::Template;
 use axum::extract::Request;
@@ -23,12 +33,26 @@ use axum::response::{IntoResponse, Response};
 use usine_db::meter::metered;
 
 pub use limit::LoginLimit;
+pub use live::Live;
 
 use crate::routes::Routes;
 
 /// The routes.
 pub fn routes() -> Routes {
-    Routes::new().merge(assets::routes()).merge(login::routes()).merge(enrolment::routes())
+    Routes::new()
+        .merge(assets::routes())
+        .merge(live::routes())
+        .merge(login::routes())
+        .merge(enrolment::routes())
+        .merge(home::routes())
+        .merge(scope::routes())
+        .merge(workspace::routes())
+        .merge(work_request::routes())
+        .merge(artifact::routes())
+        .merge(package::routes())
+        .merge(queue::routes())
+        .merge(worker::routes())
+        .merge(search::routes())
 }
 
 /// Tells how long an answer took, and how many queries it made: `Server-Timing`, which browsers show to developers.

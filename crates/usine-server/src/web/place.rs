@@ -59,14 +59,18 @@ impl FromRequestParts<AppState> for InWorkspace {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        let InScope { guest, scope } = InScope::of(state, parts).await?;
-        let name = parameter(parts, state, "workspace").await?;
-        let workspace = WorkspaceManager(&state.database).get_workspace_or_none(&scope, &name).await?;
-        let workspace = workspace.ok_or_else(missing)?;
-        if guest.may(&WORKSPACE_CAN_DISPLAY, &workspace.facts(&scope)) {
-            Ok(Self { guest, place: Place { workspace, scope } })
-        } else {
-            Err(missing())
-        }
+        let guest = Guest::of(state, parts).await?;
+        let scope = parameter(parts, state, "scope").await?;
+        let workspace = parameter(parts, state, "workspace").await?;
+        let place = of_address(state, &guest, &scope, &workspace).await?;
+        Ok(Self { guest, place })
     }
+}
+
+/// The workspace of these names.
+pub(super) async fn of_address(state: &AppState, guest: &Guest, scope: &str, workspace: &str) -> ApiResult<Place> {
+    let scope = ScopeManager(&state.database).get_scope_or_none(scope).await?.ok_or_else(missing)?;
+    let workspace = WorkspaceManager(&state.database).get_workspace_or_none(&scope, workspace).await?;
+    let workspace = workspace.filter(|workspace| guest.may(&WORKSPACE_CAN_DISPLAY, &workspace.facts(&scope)));
+    Ok(Place { workspace: workspace.ok_or_else(missing)?, scope })
 }

@@ -31,6 +31,11 @@ impl When {
         Self { at, now }
     }
 
+    /// How long ago; moments to come are negative.
+    pub fn age(&self) -> chrono::TimeDelta {
+        self.now - self.at
+    }
+
     /// `3 minutes ago`.
     pub fn words(&self) -> String {
         let seconds = (self.now - self.at).num_seconds();
@@ -174,6 +179,12 @@ impl Badge {
             WorkerState::Busy => Self::new("info", "◐", "running"),
         }
     }
+}
+
+/// Data for people who know YAML.
+pub fn yaml(value: &impl serde::Serialize) -> String {
+    // What came from JSON can be written as YAML.
+    serde_saphyr::to_string(value).unwrap_or_default()
 }
 
 /// What a worker does.

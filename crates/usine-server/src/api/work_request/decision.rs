@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::json;
 use usine_db::WorkRequest as Row;
+use usine_db::account::User;
 use usine_db::work_request::{ConfirmError, SchedulerTags, UnblockError};
 use usine_model::permission::{WORK_REQUEST_CAN_CONFIRM, WORK_REQUEST_CAN_UNBLOCK};
 use usine_protocol::work_request::{ConfirmWorkRequest, MAX_NOTES, UnblockAction, UnblockWorkRequest, WorkRequest};
@@ -26,6 +27,18 @@ pub(super) async fn unblock(
     let (mut row, place) = visible(&state, &requester, &id).await?;
     requester.check(&WORK_REQUEST_CAN_UNBLOCK, &place.work_request(&row), &full_name(&row, &place))?;
     let body: UnblockWorkRequest = parse_body(&body, "work request unblock")?;
+    unblock_as(&state, user, &mut row, &place, body).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// The same, for a user who may.
+pub(crate) async fn unblock_as(
+    state: &AppState,
+    user: &User,
+    row: &mut Row,
+    place: &Place,
+    body: UnblockWorkRequest,
+) -> ApiResult<()> {
     let wrong = |field: &str, message: &str| {
         ApiError::bad_request("Cannot deserialize work request unblock").field(field, message)
     };
@@ -42,7 +55,7 @@ pub(super) async fn unblock(
     };
     row.check_unblock(&state.database).await.map_err(refused)?;
     let tags = match body.action {
-        Some(UnblockAction::Accept) => Some(tags_of(&state, &row, &place).await?),
+        Some(UnblockAction::Accept) => Some(tags_of(state, row, place).await?),
         _ => None,
     };
     let decision = usine_db::work_request::Decision {
@@ -50,8 +63,7 @@ pub(super) async fn unblock(
         notes: &notes,
         accept: body.action.map(|action| action == UnblockAction::Accept),
     };
-    row.unblock(&state.database, &decision, tags.as_ref(), state.now()).await.map_err(refused)?;
-    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+    row.unblock(&state.database, &decision, tags.as_ref(), state.now()).await.map_err(refused)
 }
 
 /// What it asks of workers, computed when it becomes ready.
@@ -80,15 +92,23 @@ pub(super) async fn confirm(
     let (mut row, place) = visible(&state, &requester, &id).await?;
     requester.check(&WORK_REQUEST_CAN_CONFIRM, &place.work_request(&row), &full_name(&row, &place))?;
     let body: ConfirmWorkRequest = parse_body(&body, "work request confirmation")?;
+    confirm_as(&state, user, &mut row, body).await?;
+    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+}
+
+/// The same, for a user who may.
+pub(crate) async fn confirm_as(
+    state: &AppState,
+    user: &User,
+    row: &mut Row,
+    body: ConfirmWorkRequest,
+) -> ApiResult<()> {
     if body.comment.as_ref().is_some_and(|comment| comment.chars().count() > MAX_NOTES) {
         return Err(ApiError::bad_request("Cannot deserialize work request confirmation")
             .field("comment", "Ensure this field has no more than 65536 characters."));
     }
-    row.confirm(&state.database, body.confirm, body.comment, user.id, state.now()).await.map_err(
-        |error| match error {
-            ConfirmError::NotAllowed(reason) => ApiError::bad_request("Error").detail(json!([reason])),
-            ConfirmError::Database(error) => error.into(),
-        },
-    )?;
-    Ok(Json(present(&state, vec![row]).await?.remove(0)))
+    row.confirm(&state.database, body.confirm, body.comment, user.id, state.now()).await.map_err(|error| match error {
+        ConfirmError::NotAllowed(reason) => ApiError::bad_request("Error").detail(json!([reason])),
+        ConfirmError::Database(error) => error.into(),
+    })
 }

@@ -1,0 +1,11 @@
+//! Artifacts: lists of them, one of them, its files, and new ones from a browser.
+
+mod list;
+pub(super) mod rows;
+
+use crate::routes::Routes;
+
+/// The routes.
+pub(super) fn routes() -> Routes {
+    Routes::new().merge(list::routes())
+}
