@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use usine_client::import::LocalArtifact;
+use usine_client::import::{LocalArtifact, new_files};
 use usine_client::{Client, NextWork, Options};
 use usine_model::artifact::{ArtifactCategory, validate_data};
 use usine_model::output_data::OutputData;
@@ -105,7 +105,7 @@ async fn deliver(hands: &Client, work_request: &WorkRequest, end: End) {
         let new = CreateArtifact {
             category: local.category.to_string(),
             workspace: Some(work_request.workspace.clone()),
-            files: local.new_files().await.unwrap(),
+            files: new_files(&local).await.unwrap(),
             data: local.data,
             work_request: Some(work_request.id),
             expire_at: None,

@@ -1,73 +1,28 @@
-//! Turning a `.dsc`, `.changes` or `.deb` on disk into artifacts, and bringing them to the server.
+//! Bringing a `.dsc`, `.changes` or `.deb` on disk to the server, as the artifacts that it stands for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::Value;
-use usine_debian::{Algorithm, Changes, Deb, Dsc, InvalidArtifact, check_artifact};
-use usine_model::artifact::{
-    ArtifactCategory, BinaryPackage, PackageFormat, RelationType, SourcePackage, Upload, imposed_content_type,
-};
+use usine_debian::NoArtifact;
+pub use usine_debian::{LocalArtifact, artifacts_of};
+use usine_model::artifact::{RelationType, imposed_content_type};
 use usine_protocol::artifact::{Artifact, CreateArtifact, CreateRelation, NewFile};
 
 use crate::upload::new_file;
 use crate::{Client, Error};
 
-/// An artifact whose files are still on disk.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LocalArtifact {
-    /// Its category.
-    pub category: ArtifactCategory,
-    /// Its data.
-    pub data: Value,
-    /// Its files by path in the artifact.
-    pub files: BTreeMap<String, PathBuf>,
-}
-
 /// Why a file cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Another kind of file.
-    #[error("Only source packages (.dsc), binary packages (.deb), and source/binary uploads (.changes) can be directly imported with this command. {} is none of them", .0.display())]
-    UnknownKind(PathBuf),
-    /// An address that does not say how to call the file.
-    #[error("{0} does not end in the name of a file")]
-    NoFileName(String),
+    /// It is no artifact.
+    #[error(transparent)]
+    NoArtifact(#[from] NoArtifact),
     /// A Debian file that cannot be read.
     #[error(transparent)]
     Debian(#[from] usine_debian::Error),
-    /// Listed files are missing or other than listed.
-    #[error("{}: {problems}", path.display())]
-    Listing {
-        /// The file with the list.
-        path: PathBuf,
-        /// What is wrong, joined by `; `.
-        problems: String,
-    },
-    /// `Architecture` names something that is not there.
-    #[error("Expecting exactly 1 .dsc in source package, found {found} in {}, whose Architecture has 'source'", path.display())]
-    NotOneDsc {
-        /// The `.changes`.
-        path: PathBuf,
-        /// How many.
-        found: usize,
-    },
-    /// `Architecture` names something that is not there.
-    #[error("Expecting at least one .deb per arch in binary packages: {}: Architecture has '{architecture}', but no *_{architecture}.deb or *_{architecture}.udeb is listed", path.display())]
-    NoBinaries {
-        /// The `.changes`.
-        path: PathBuf,
-        /// The architecture.
-        architecture: String,
-    },
-    /// It breaks a rule of its category.
-    #[error("{}: {source}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: InvalidArtifact,
-    },
+    /// An address that does not say how to call the file.
+    #[error("{0} does not end in the name of a file")]
+    NoFileName(String),
     /// The server or the way to it.
     #[error(transparent)]
     Client(#[from] Error),
@@ -85,122 +40,14 @@ pub struct Imported {
 /// What to report while files are uploaded: path, bytes done, bytes in all.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Send + Sync);
 
-/// The artifacts that a file stands for, the primary one first. Reads and hashes files: blocks.
-pub fn artifacts_of(path: &Path) -> Result<Vec<LocalArtifact>, ImportError> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("dsc") => Ok(vec![source_package(path)?]),
-        Some("deb" | "udeb" | "ddeb") => Ok(vec![binary_package(path)?]),
-        Some("changes") => upload(path),
-        _ => Err(ImportError::UnknownKind(path.to_owned())),
+/// The files of an artifact as the server is told of them, with hashes and content types.
+pub async fn new_files(artifact: &LocalArtifact) -> Result<BTreeMap<String, NewFile>, Error> {
+    let mut files = BTreeMap::new();
+    for (path, local) in &artifact.files {
+        let imposed = imposed_content_type(artifact.category, path);
+        files.insert(path.clone(), new_file(path, local, imposed).await?);
     }
-}
-
-fn source_package(path: &Path) -> Result<LocalArtifact, ImportError> {
-    let dsc = Dsc::read(path)?;
-    let directory = directory_of(path);
-    verify(path, dsc.listing().verify(directory)?)?;
-    let files = files_of(path, dsc.listing().names(Algorithm::Md5));
-    let data = SourcePackage {
-        name: dsc.source().to_owned(),
-        version: dsc.version().to_owned(),
-        format: PackageFormat::Dpkg,
-        dsc_fields: dsc.fields().as_map().clone(),
-    };
-    local(path, ArtifactCategory::SourcePackage, &data, files)
-}
-
-fn binary_package(path: &Path) -> Result<LocalArtifact, ImportError> {
-    let deb = Deb::read(path)?;
-    let (srcpkg_name, srcpkg_version) = deb.source();
-    let data = BinaryPackage {
-        srcpkg_name: srcpkg_name.to_owned(),
-        srcpkg_version: srcpkg_version.to_owned(),
-        deb_fields: deb.fields().as_map().clone(),
-        deb_control_files: deb.control_files().to_vec(),
-    };
-    local(path, ArtifactCategory::BinaryPackage, &data, files_of(path, []))
-}
-
-fn upload(path: &Path) -> Result<Vec<LocalArtifact>, ImportError> {
-    let changes = Changes::read(path)?;
-    let directory = directory_of(path);
-    verify(path, changes.listing().verify(directory)?)?;
-    // As debusine: only what has a SHA-256 in the list is part of the upload.
-    let files = files_of(path, changes.listing().names(Algorithm::Sha256));
-    let data = Upload { format: PackageFormat::Dpkg, changes_fields: changes.fields().as_map().clone() };
-    let mut artifacts = vec![local(path, ArtifactCategory::Upload, &data, files)?];
-    for architecture in changes.architectures() {
-        if architecture == "source" {
-            let dscs: Vec<&str> = changes.source_packages().collect();
-            let &[dsc] = dscs.as_slice() else {
-                return Err(ImportError::NotOneDsc { path: path.to_owned(), found: dscs.len() });
-            };
-            artifacts.push(source_package(&directory.join(dsc))?);
-        } else {
-            let debs: Vec<&str> = changes.binary_packages(architecture).collect();
-            if debs.is_empty() {
-                return Err(ImportError::NoBinaries { path: path.to_owned(), architecture: architecture.to_owned() });
-            }
-            for deb in debs {
-                artifacts.push(binary_package(&directory.join(deb))?);
-            }
-        }
-    }
-    Ok(artifacts)
-}
-
-fn local(
-    path: &Path,
-    category: ArtifactCategory,
-    data: &impl serde::Serialize,
-    files: BTreeMap<String, PathBuf>,
-) -> Result<LocalArtifact, ImportError> {
-    let data = serde_json::to_value(data).map_err(|error| Error::invalid_body(&path.display().to_string(), error))?;
-    let artifact = LocalArtifact { category, data, files };
-    artifact.check().map_err(|source| ImportError::Invalid { path: path.to_owned(), source })?;
-    Ok(artifact)
-}
-
-fn verify(path: &Path, problems: Vec<String>) -> Result<(), ImportError> {
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ImportError::Listing { path: path.to_owned(), problems: problems.join("; ") })
-    }
-}
-
-/// The file itself and its listed neighbours (single path components, as usine-debian has checked).
-fn files_of<'a>(path: &Path, listed: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, PathBuf> {
-    let directory = directory_of(path);
-    let mut files: BTreeMap<_, _> = listed.into_iter().map(|name| (name.to_owned(), directory.join(name))).collect();
-    files.insert(name_of(path), path.to_owned());
-    files
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-impl LocalArtifact {
-    /// Checks it against all rules of its category. Reads its control file, if it has one: blocks.
-    pub fn check(&self) -> Result<(), InvalidArtifact> {
-        let files = self.files.iter().map(|(path, local)| (path.as_str(), local.as_path()));
-        check_artifact(self.category, &self.data, files)
-    }
-
-    /// Its files as the server is told of them, with hashes and content types.
-    pub async fn new_files(&self) -> Result<BTreeMap<String, NewFile>, Error> {
-        let mut files = BTreeMap::new();
-        for (path, local) in &self.files {
-            let imposed = imposed_content_type(self.category, path);
-            files.insert(path.clone(), new_file(path, local, imposed).await?);
-        }
-        Ok(files)
-    }
+    Ok(files)
 }
 
 impl Client {
@@ -214,7 +61,7 @@ impl Client {
         let new = CreateArtifact {
             category: artifact.category.to_string(),
             workspace: workspace.map(str::to_owned),
-            files: artifact.new_files().await?,
+            files: new_files(artifact).await?,
             data: artifact.data.clone(),
             work_request: None,
             expire_at: None,
@@ -249,7 +96,7 @@ impl Client {
             created.push(self.upload_artifact(artifact, workspace, progress).await?);
         }
         let mut created = created.into_iter();
-        let primary = created.next().ok_or_else(|| ImportError::UnknownKind(path.to_owned()))?;
+        let primary = created.next().ok_or_else(|| NoArtifact::UnknownKind(path.to_owned()))?;
         let parts: Vec<Artifact> = created.collect();
         for part in &parts {
             for relation_type in [RelationType::Extends, RelationType::RelatesTo] {

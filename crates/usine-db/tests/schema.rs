@@ -22,7 +22,8 @@ use usine_model::permission::{
 /// The migrations after the first, and what takes them back, the last one first.
 const LATER: [&str; 4] =
     ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep", "m20261129_000005_pages"];
-const BACK_TO_LIMITS: [&str; 31] = [
+const BACK_TO_LIMITS: [&str; 32] = [
+    "CREATE INDEX work_request_worker ON work_request (worker_id)",
     "DROP INDEX work_request_subject",
     "DROP INDEX work_request_task",
     "DROP INDEX work_request_bad",

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use usine_client::Client;
 use usine_client::config::ServerConfig;
-use usine_client::import::LocalArtifact;
+use usine_client::import::{LocalArtifact, new_files};
 use usine_model::artifact::{ArtifactCategory, ArtifactPath};
 use usine_protocol::artifact::CreateArtifact;
 
@@ -54,7 +54,7 @@ pub async fn run(client: &Client, config: &ServerConfig, ui: Ui, args: Args) -> 
     let new = CreateArtifact {
         category: local.category.to_string(),
         workspace: args.workspace.or_else(|| config.default_workspace.clone()),
-        files: local.new_files().await?,
+        files: new_files(&local).await?,
         data: local.data.clone(),
         work_request: None,
         expire_at: args.expire_at.map(|at| json!(usine_protocol::time::to_text(&at))),

@@ -24,3 +24,5 @@ CREATE INDEX work_request_waiting ON work_request (requirement_set_id, task_type
 -- Work requests of one user, and of one worker, newest first.
 CREATE INDEX work_request_creator ON work_request (created_by_id, created_at DESC, id DESC);
 CREATE INDEX work_request_of_worker ON work_request (worker_id, created_at DESC, id DESC) WHERE worker_id IS NOT NULL;
+-- It is the beginning of the last one.
+DROP INDEX work_request_worker;

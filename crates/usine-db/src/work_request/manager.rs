@@ -74,12 +74,13 @@ impl WorkRequestManager<'_> {
         worker.is_busy(self.0).await
     }
 
-    /// Those that occupy workers, by worker.
+    /// Those that occupy workers, by worker. In the order of the index of just these, which SQLite takes for it.
     pub fn live(&self) -> Select<work_request::Entity> {
         work_request::Entity::find()
             .filter(occupying())
             .filter(work_request::Column::WorkerId.is_not_null())
             .order_by_asc(work_request::Column::WorkerId)
+            .order_by_asc(work_request::Column::Status)
             .order_by_asc(work_request::Column::Id)
     }
 

@@ -2,7 +2,8 @@
 
 use askama::Template;
 use usine_db::{Artifact, ArtifactManager};
-use usine_model::artifact::{ArtifactCategory, source_name_and_version};
+use usine_db::artifact::{File, FileInArtifact};
+use usine_model::artifact::{ArtifactCategory, label};
 
 use super::super::show::{Size, When};
 use crate::paths;
@@ -40,18 +41,10 @@ pub struct ArtifactRows {
 
 impl askama::filters::HtmlSafe for ArtifactRows {}
 
-/// What an artifact is about, in a few words; else its category.
-pub fn name(artifact: &Artifact) -> String {
-    let data = &artifact.data;
-    let text = |key: &str| data.get(key).and_then(serde_json::Value::as_str);
-    match source_name_and_version(*artifact.category, data) {
-        Some((name, Some(version))) => format!("{name} {version}"),
-        Some((name, None)) => name,
-        None => match (text("codename"), text("architecture")) {
-            (Some(codename), Some(architecture)) => format!("{codename} {architecture}"),
-            _ => artifact.category.to_string(),
-        },
-    }
+/// A name for people.
+pub fn label_of(artifact: &Artifact, files: &[(FileInArtifact, File)]) -> String {
+    let paths: Vec<&str> = files.iter().map(|(entry, _)| entry.path.as_str()).collect();
+    label(*artifact.category, &artifact.data, &paths)
 }
 
 impl ArtifactRows {
@@ -74,7 +67,7 @@ impl ArtifactRows {
                     id: artifact.id,
                     address: paths::artifact(&place.scope.name, &place.workspace.name, artifact.id),
                     category: *artifact.category,
-                    name: name(&artifact),
+                    name: label_of(&artifact, &files),
                     size: Size(files.iter().map(|(_, content)| content.size.unsigned_abs()).sum()),
                     complete: files.iter().all(|(entry, _)| entry.complete),
                     more: files.len().saturating_sub(NAMED),
