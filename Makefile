@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build deb demo test test-deb test-incus lint measure overhead setup FORCE
+.PHONY: build deb demo test test-deb test-incus lint measure overhead screenshots setup FORCE
 
 build: target/release/usine
 
@@ -51,3 +51,8 @@ test-deb:
 test-incus:
 	./packaging/setup-host tests
 	./packaging/test-incus
+
+# Pictures of the main pages, in light and dark, in target/screenshots.
+screenshots:
+	./packaging/setup-host tests
+	./packaging/screenshots
