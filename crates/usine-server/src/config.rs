@@ -130,6 +130,11 @@ impl Config {
         self.data_directory.join("uploads")
     }
 
+    /// Where packages wait that browsers bring. Emptied at the start.
+    pub fn incoming_directory(&self) -> PathBuf {
+        self.data_directory.join("incoming")
+    }
+
     /// Where live logs are.
     pub fn live_log_directory(&self) -> PathBuf {
         self.data_directory.join("live-logs")

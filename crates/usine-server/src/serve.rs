@@ -85,6 +85,12 @@ impl Server {
         let old = std::time::SystemTime::from(clock.now()) - Duration::from_secs(3600);
         store.sweep(old).await.map_err(directory(&config.store_directory()))?;
         let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
+        match std::fs::remove_dir_all(config.incoming_directory()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(directory(&config.incoming_directory())(error));
+            }
+            _ => {}
+        }
         let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
             .await
             .map_err(directory(&config.live_log_directory()))?;

@@ -120,7 +120,7 @@ async fn receive(
 }
 
 /// The name of a file's content in the store.
-pub(super) fn file_id(content: &File) -> ApiResult<FileId> {
+pub(crate) fn file_id(content: &File) -> ApiResult<FileId> {
     let wrong = |problem: &str| {
         ApiError::from(usine_db::Error::Inconsistent {
             table: "file",
@@ -338,7 +338,8 @@ fn refusal(error: UploadError) -> ApiError {
     }
 }
 
-fn disk_full(source: &io::Error) -> ApiError {
+/// The answer when there is no room for what comes.
+pub(crate) fn disk_full(source: &io::Error) -> ApiError {
     tracing::error!(error = %source, "no space left for uploads: free some space, or enlarge the data directory");
     ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "The server's disk is full").detail(
         "Ask the administrator to free some space or to enlarge the data directory, then upload again: what has arrived \

@@ -21,6 +21,7 @@ mod queue;
 mod scope;
 mod search;
 mod show;
+mod submit;
 mod work_request;
 mod worker;
 mod workspace;
@@ -53,6 +54,7 @@ pub fn routes() -> Routes {
         .merge(queue::routes())
         .merge(worker::routes())
         .merge(search::routes())
+        .merge(submit::routes())
 }
 
 /// Tells how long an answer took, and how many queries it made: `Server-Timing`, which browsers show to developers.

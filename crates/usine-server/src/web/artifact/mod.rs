@@ -2,10 +2,11 @@
 
 mod list;
 pub(super) mod rows;
+mod upload;
 
 use crate::routes::Routes;
 
 /// The routes.
 pub(super) fn routes() -> Routes {
-    Routes::new().merge(list::routes())
+    Routes::new().merge(list::routes()).merge(upload::routes())
 }

@@ -1,8 +1,8 @@
 //! Artifacts as rows of a table: with a fixed number of queries for any number of rows.
 
 use askama::Template;
-use usine_db::{Artifact, ArtifactManager};
 use usine_db::artifact::{File, FileInArtifact};
+use usine_db::{Artifact, ArtifactManager};
 use usine_model::artifact::{ArtifactCategory, label};
 
 use super::super::show::{Size, When};
