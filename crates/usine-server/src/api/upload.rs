@@ -120,7 +120,7 @@ async fn receive(
 }
 
 /// The name of a file's content in the store.
-pub(super) fn file_id(content: &File) -> ApiResult<FileId> {
+pub(crate) fn file_id(content: &File) -> ApiResult<FileId> {
     let wrong = |problem: &str| {
         ApiError::from(usine_db::Error::Inconsistent {
             table: "file",

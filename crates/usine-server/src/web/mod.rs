@@ -8,6 +8,7 @@ mod csrf;
 mod enrolment;
 mod limit;
 mod login;
+pub mod results;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
