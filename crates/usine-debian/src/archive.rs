@@ -11,7 +11,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER_BYTES: u64 = 60;
 /// `xz -9` needs 65 MiB to decompress; dpkg never asks for more.
-const XZ_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+pub(crate) const XZ_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A `.deb` being read from front to back. Reading it gives the current member's bytes.
 pub(crate) struct Archive<R> {

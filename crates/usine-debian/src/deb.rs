@@ -14,7 +14,7 @@ use crate::{Error, open};
 /// The control archive holds lists and scripts; the largest in Debian are a few megabytes.
 const MAX_CONTROL_BYTES: u64 = 64 * 1024 * 1024;
 /// What one member of the data archive may take for its headers, long name and extensions included.
-const MAX_HEADER_BYTES: u64 = 1024 * 1024;
+pub(crate) const MAX_HEADER_BYTES: u64 = 1024 * 1024;
 /// What the data archive may decompress to; the largest debug symbols in Debian are some ten gigabytes.
 const MAX_DATA_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
@@ -37,12 +37,18 @@ impl Deb {
         let name = open::name_of(path);
         let damaged = |source| Error::Deb { name: name.clone(), source };
         let mut archive = open_archive(path)?;
-        let (control_files, control) = read_control_archive(&mut archive).map_err(damaged)?;
+        let deb = Self::from_control_archive(&name, &mut archive)?;
         drop(archive.tar_member("data.tar").map_err(damaged)?);
+        Ok(deb)
+    }
 
+    /// From the control archive, which comes first.
+    pub(crate) fn from_control_archive(name: &str, archive: &mut Archive<impl Read>) -> Result<Self, Error> {
+        let damaged = |source| Error::Deb { name: name.to_owned(), source };
+        let (control_files, control) = read_control_archive(archive).map_err(damaged)?;
         let control = control.ok_or_else(|| damaged(invalid("its control archive has no file control")))?;
-        let fields = control::parse_bytes(&name, &control)?;
-        let required = |field| fields.text(field).ok_or_else(|| Error::MissingField { name: name.clone(), field });
+        let fields = control::parse_bytes(name, &control)?;
+        let required = |field| fields.text(field).ok_or_else(|| Error::MissingField { name: name.to_owned(), field });
         let source = source_of(fields.text("Source"), required("Package")?, required("Version")?);
         Ok(Self { source, fields, control_files })
     }
@@ -154,7 +160,7 @@ fn open_archive(path: &Path) -> Result<Archive<BufReader<File>>, Error> {
 }
 
 /// The sorted names of the control archive, and its file `control`.
-fn read_control_archive(archive: &mut Archive<BufReader<File>>) -> io::Result<(Vec<String>, Option<Vec<u8>>)> {
+fn read_control_archive(archive: &mut Archive<impl Read>) -> io::Result<(Vec<String>, Option<Vec<u8>>)> {
     let allowance = Cell::new(MAX_CONTROL_BYTES);
     let mut tar = tar::Archive::new(Bounded::new(archive.tar_member("control.tar")?, MAX_CONTROL_BYTES, &allowance));
     let mut names = Vec::new();

@@ -18,6 +18,7 @@ mod login;
 mod package;
 mod place;
 mod queue;
+mod results;
 mod scope;
 mod search;
 mod show;
