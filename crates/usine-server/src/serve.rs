@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
-use crate::web::{self, LoginLimit};
+use crate::web::{self, LogPages, LoginLimit};
 use crate::{api, scheduler, upkeep};
 
 /// Connections have this long to end when the server stops.
@@ -103,6 +103,7 @@ impl Server {
             enrolments: Notify::new(),
             enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
             logins: LoginLimit::default(),
+            log_pages: LogPages::default(),
             shutdown,
             started_at,
         });

@@ -15,7 +15,7 @@ use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::upkeep::{Logs, Storage};
-use crate::web::LoginLimit;
+use crate::web::{LogPages, LoginLimit};
 
 /// The shared state; cheap to clone.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub struct Inner {
     pub enrolment_turns: Arc<Semaphore>,
     /// Who has tried wrong passwords of late.
     pub logins: LoginLimit,
+    /// Where the lines of logs are, and who looks at them.
+    pub log_pages: LogPages,
     /// Ends background tasks and connections.
     pub shutdown: CancellationToken,
     /// When the server started: silent workers have a lease of grace from here on.

@@ -7,6 +7,7 @@ pub mod cookies;
 mod csrf;
 mod enrolment;
 mod limit;
+pub mod log;
 mod login;
 
 use askama::Template;
@@ -17,6 +18,7 @@ use axum::response::{Html, IntoResponse, Response};
 use usine_db::account::User;
 
 pub use limit::LoginLimit;
+pub use log::LogPages;
 
 use crate::auth::{Identity, Visitor};
 use crate::problem::{ApiError, ApiResult};
@@ -27,7 +29,11 @@ const STYLE: &str = include_str!("../../templates/usine.css");
 
 /// The routes.
 pub fn routes() -> Routes {
-    Routes::new().get("/-/static/usine.css", Access::Everybody, style).merge(login::routes()).merge(enrolment::routes())
+    Routes::new()
+        .get("/-/static/usine.css", Access::Everybody, style)
+        .merge(login::routes())
+        .merge(enrolment::routes())
+        .merge(log::routes())
 }
 
 async fn style() -> impl IntoResponse {
