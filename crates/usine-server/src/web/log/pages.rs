@@ -25,9 +25,13 @@ pub struct LogPages {
     readers: Semaphore,
 }
 
+/// `None` before the first pass.
+type Entry = Arc<tokio::sync::Mutex<Option<Index>>>;
+
 #[derive(Default)]
 struct Indexes {
-    by_key: HashMap<Key, (Arc<tokio::sync::Mutex<Option<Index>>>, u64)>,
+    /// With the number of the last use.
+    by_key: HashMap<Key, (Entry, u64)>,
     /// Counts uses, so that the one longest unused is known.
     uses: u64,
 }
@@ -60,7 +64,7 @@ impl LogPages {
         self.readers.acquire().await.ok()
     }
 
-    fn entry(&self, key: Key) -> Arc<tokio::sync::Mutex<Option<Index>>> {
+    fn entry(&self, key: Key) -> Entry {
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         indexes.uses += 1;
         let uses = indexes.uses;

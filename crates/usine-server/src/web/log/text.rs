@@ -69,15 +69,20 @@ impl Cleaner {
 
     /// The line. What comes next is another one.
     pub fn finish(&mut self) -> String {
-        let text = String::from_utf8_lossy(&self.kept);
         let mut longer = self.longer;
+        (self.state, self.returned, self.longer) = Default::default();
+        let kept = std::mem::take(&mut self.kept);
+        // Nearly all lines are like this.
+        if !longer && kept.len() <= LONGEST && kept.is_ascii() {
+            return String::from_utf8(kept).unwrap_or_default();
+        }
+        let text = String::from_utf8_lossy(&kept);
         let mut line = String::with_capacity(text.len());
         // Control characters beyond ASCII are no text either.
-        for (count, character) in
-            text.chars().filter(|&character| character == '\t' || !character.is_control()).enumerate()
-        {
-            longer |= count == LONGEST;
-            if longer && count >= LONGEST {
+        let characters = text.chars().filter(|&character| character == '\t' || !character.is_control());
+        for (count, character) in characters.enumerate() {
+            if count == LONGEST {
+                longer = true;
                 break;
             }
             line.push(character);
@@ -85,8 +90,6 @@ impl Cleaner {
         if longer {
             line.push_str(MARK);
         }
-        self.kept.clear();
-        (self.state, self.returned, self.longer) = Default::default();
         line
     }
 
