@@ -3,18 +3,27 @@
 //! One file for each work request, one JSON message a line, in the form that followers get. A crash loses nothing that was
 //! written; a file that reaches its limit ends with a line that says so.
 
+mod record;
+
 use std::collections::HashMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::watch;
+use tokio_util::io::ReaderStream;
 use usine_protocol::channel::{LogMessage, LogStream};
+
+pub(crate) use record::{Record, Records};
+
+/// Bytes of a log that are read at a time.
+pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// The logs of all work requests.
 #[derive(Clone)]
@@ -73,10 +82,29 @@ impl LiveLogs {
         Ok(())
     }
 
-    /// Everything from the beginning, and on as it grows; ends when nothing more is there and `ended` says so.
+    /// Everything from the beginning, and on as it grows.
     pub async fn follow(&self, work_request: i64) -> io::Result<Follower> {
+        let watch = self.watch(work_request).await?;
+        Ok(Follower { path: self.path(work_request), watch, reader: None, at: 0 })
+    }
+
+    /// Tells when the log of a work request grows.
+    pub async fn watch(&self, work_request: i64) -> io::Result<Watch> {
         let log = self.log(work_request).await?;
-        Ok(Follower { path: self.path(work_request), length: log.length.subscribe(), _log: log, reader: None, at: 0 })
+        Ok(Watch { length: log.length.subscribe(), _log: log })
+    }
+
+    /// Where the log of a work request is, and how many bytes of it may be read; `None` if none is kept.
+    pub async fn kept(&self, work_request: i64) -> io::Result<Option<(PathBuf, u64)>> {
+        let path = self.path(work_request);
+        let length = match tokio::fs::metadata(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?.len(),
+        };
+        // Of a file that is written to at this moment, the end may be half a message.
+        let open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = open.get(&work_request).map_or(length, |log| *log.length.borrow());
+        Ok(Some((path, length)))
     }
 
     /// What is there now, as plain text; `None` if no log is kept.
@@ -88,17 +116,14 @@ impl LiveLogs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let lines = stream::try_unfold(BufReader::new(file).lines(), |mut lines| async move {
-            Ok(lines.next_line().await?.map(|line| (line, lines)))
-        });
-        Ok(Some(lines.filter_map(|line: io::Result<String>| async move {
-            match line {
-                Err(error) => Some(Err(error)),
-                Ok(line) => match serde_json::from_str(line.trim_end()) {
-                    Ok(LogMessage::LogData { data, .. }) => Some(Ok(Bytes::from(data))),
-                    _ => None,
-                },
-            }
+        let mut records = Records::starting_at(0);
+        Ok(Some(ReaderStream::with_capacity(file, BUFFER).map(move |piece| {
+            let mut text = Vec::new();
+            let _ = records.feed(&piece?, |_, record| {
+                text.extend_from_slice(record.data.as_bytes());
+                ControlFlow::Continue(())
+            });
+            Ok(Bytes::from(text))
         })))
     }
 
@@ -161,11 +186,24 @@ fn full(message: &LogMessage, limit: u64) -> LogMessage {
     }
 }
 
+/// Somebody wants to know when a log grows.
+pub struct Watch {
+    length: watch::Receiver<u64>,
+    _log: Arc<Log>,
+}
+
+impl Watch {
+    /// Waits for more than there was at the last call.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as this watch: an error cannot happen.
+        let _ = self.length.changed().await;
+    }
+}
+
 /// Somebody reads a log while it grows.
 pub struct Follower {
     path: PathBuf,
-    length: watch::Receiver<u64>,
-    _log: Arc<Log>,
+    watch: Watch,
     reader: Option<BufReader<File>>,
     at: u64,
 }
@@ -173,7 +211,7 @@ pub struct Follower {
 impl Follower {
     /// The next message that is there already, as a line of JSON; `None` if there is none yet.
     pub async fn next_line(&mut self) -> io::Result<Option<String>> {
-        while self.at < *self.length.borrow_and_update() {
+        while self.at < *self.watch.length.borrow_and_update() {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 empty => empty.insert(BufReader::new(File::open(&self.path).await?)),
@@ -194,8 +232,7 @@ impl Follower {
 
     /// Waits for more.
     pub async fn changed(&mut self) {
-        // The sender lives as long as this follower: an error cannot happen.
-        let _ = self.length.changed().await;
+        self.watch.changed().await;
     }
 }
 

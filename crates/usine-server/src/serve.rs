@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
-use crate::web::{self, Live, LoginLimit};
+use crate::web::{self, Live, LogPages, LoginLimit};
 use crate::{api, scheduler, upkeep};
 
 /// Connections have this long to end when the server stops.
@@ -111,6 +111,7 @@ impl Server {
             enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
             logins: LoginLimit::default(),
             live: Live::default(),
+            log_pages: LogPages::default(),
             shutdown,
             started_at,
         });

@@ -15,7 +15,7 @@ use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::upkeep::{Logs, Storage};
-use crate::web::{Live, LoginLimit};
+use crate::web::{Live, LogPages, LoginLimit};
 
 /// The shared state; cheap to clone.
 #[derive(Clone)]
@@ -51,6 +51,8 @@ pub struct Inner {
     pub logins: LoginLimit,
     /// Who is told of changes.
     pub live: Live,
+    /// Where the lines of logs are, and who looks at them.
+    pub log_pages: LogPages,
     /// Ends background tasks and connections.
     pub shutdown: CancellationToken,
     /// When the server started: silent workers have a lease of grace from here on.

@@ -14,6 +14,7 @@ mod frame;
 mod home;
 mod limit;
 pub(crate) mod live;
+pub mod log;
 mod login;
 mod package;
 mod place;
@@ -36,6 +37,7 @@ use usine_db::meter::metered;
 
 pub use limit::LoginLimit;
 pub use live::Live;
+pub use log::LogPages;
 
 use crate::routes::Routes;
 
@@ -56,6 +58,7 @@ pub fn routes() -> Routes {
         .merge(worker::routes())
         .merge(search::routes())
         .merge(submit::routes())
+        .merge(log::routes())
 }
 
 /// Tells how long an answer took, and how many queries it made: `Server-Timing`, which browsers show to developers.

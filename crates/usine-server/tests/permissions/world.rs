@@ -16,6 +16,7 @@ use usine_model::permission::{MembershipRole, ScopeRole, WorkspaceRole};
 use usine_model::token::TokenKey;
 use usine_model::work_request::{Results, TaskType};
 use usine_model::worker::WorkerType;
+use usine_protocol::channel::{LogMessage, LogStream};
 
 use crate::app::App;
 
@@ -68,6 +69,9 @@ impl Place {
         let ended = ended(app, &workspace, creator.id).await;
         let (running, key) = running(app, &workspace, creator.id, input.id).await;
         keys[13] = Some(key);
+        let data = "It runs.\n".to_owned();
+        let line = LogMessage::LogData { data, stream: LogStream::Stdout, timestamp: app.clock.now() };
+        app.state.live_logs.append(running.id, &line).await.unwrap();
         let made = artifact(app, &workspace, Some(running.id)).await;
         let artifacts = ArtifactManager(&app.state.database);
         artifacts.relate(made.id, input.id, RelationType::RelatesTo).await.unwrap();
@@ -135,6 +139,7 @@ impl Place {
                 let result = if for_work_request { "" } else { "success" };
                 (at(path, self.running.id), body(json!({"result": result})))
             }
+            ("GET", path) if path.ends_with("/log/search/") => (format!("{}?q=x", at(path, self.running.id)), None),
             ("GET", path) if path.contains("work-request/{id}") => (at(path, self.running.id), None),
             ("POST", "/api/1.0/work-request/get-next-for-worker/") => (path.to_owned(), body(json!({}))),
             ("POST", "/api/1.0/workspace/{workspace}/inheritance/") => (at(path, 0), body(json!({"chain": []}))),
