@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 use usine_db::{Database, WorkerManager};
@@ -145,6 +146,7 @@ impl Server {
             .method_not_allowed_fallback(api::method_not_allowed)
             .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
             .layer(from_fn(web::timed))
+            .layer(CompressionLayer::new().compress_when(web::is_page))
             .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
             .layer(CatchPanicLayer::new())
             .layer(TraceLayer::new_for_http())

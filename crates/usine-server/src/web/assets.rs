@@ -1,4 +1,4 @@
-//! What pages load: one sheet and two scripts, in the program itself. Their addresses change with their content, so that
+//! What pages load: one sheet and some scripts, in the program itself. Their addresses change with their content, so that
 //! browsers keep them for ever; they are sent compressed.
 
 use std::io::Write as _;
@@ -26,7 +26,11 @@ pub(super) struct Asset {
 
 /// The sheet of all pages.
 pub(super) static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    let text = concat!(include_str!("../../assets/usine.css"));
+    let text = concat!(
+        include_str!("../../assets/usine.css"),
+        include_str!("../../assets/log.css"),
+        include_str!("../../assets/results.css"),
+    );
     Asset::new("usine", "css", "text/css; charset=utf-8", text)
 });
 
@@ -37,6 +41,9 @@ pub(super) static IDIOMORPH: LazyLock<Asset> =
 
 /// Live pages, keys, copying.
 pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| script("usine", include_str!("../../assets/usine.js")));
+
+/// The log of a work request.
+pub(super) static LOG: LazyLock<Asset> = LazyLock::new(|| script("log", include_str!("../../assets/log.js")));
 
 fn script(name: &str, text: &'static str) -> Asset {
     Asset::new(name, "js", "text/javascript; charset=utf-8", text)
@@ -64,7 +71,7 @@ pub(super) fn routes() -> Routes {
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Response {
-    let all: [&Asset; 3] = [&CSS, &IDIOMORPH, &SCRIPT];
+    let all: [&Asset; 4] = [&CSS, &IDIOMORPH, &SCRIPT, &LOG];
     let Some(asset) = all.into_iter().find(|asset| asset.file == file) else {
         return (StatusCode::NOT_FOUND, "Not found: it belongs to another version. Reload the page.\n").into_response();
     };

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use usine_db::account::User;
 use usine_model::permission::{Facts, PermissionContext, Predicate};
 
-use super::assets::{Asset, CSS, IDIOMORPH, SCRIPT};
+use super::assets::{Asset, CSS, IDIOMORPH, LOG, SCRIPT};
 use super::{cookies, csrf};
 use crate::auth::{Identity, Visitor};
 use crate::paths::Base;
@@ -97,6 +97,11 @@ pub(super) struct Crumb {
 impl Frame {
     pub fn assets(&self) -> [&'static Asset; 3] {
         [&CSS, &IDIOMORPH, &SCRIPT]
+    }
+
+    /// The script of pages with a log.
+    pub fn log_script(&self) -> &'static str {
+        &LOG.address
     }
 
     pub fn themes(&self) -> &'static [Theme] {

@@ -80,6 +80,17 @@ struct Message<'a> {
     text: &'a str,
 }
 
+/// Pages are compressed, and nothing else: files are so already, and streams must not wait.
+pub(crate) fn is_page(
+    _: StatusCode,
+    _: axum::http::Version,
+    headers: &axum::http::HeaderMap,
+    _: &axum::http::Extensions,
+) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html"))
+}
+
 /// Somebody who is nobody yet is sent to log in, and comes back.
 fn to_login(path: &str) -> Response {
     let next = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC);

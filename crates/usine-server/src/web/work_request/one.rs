@@ -4,11 +4,15 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use serde::Deserialize;
 use usine_db::artifact::ArtifactFilter;
 use usine_db::work_request::ListFilter;
-use usine_db::{ArtifactManager, PermissionManager, UserManager, WorkRequest, WorkRequestManager, WorkerManager};
+use usine_db::{
+    Artifact, ArtifactManager, PermissionManager, UserManager, WorkRequest, WorkRequestManager, WorkerManager,
+};
+use usine_model::artifact::ArtifactCategory;
 use usine_model::expiry::expire_at;
 use usine_model::matching::{PendingReason, Verdict};
 use usine_model::output_data::{OutputError, RuntimeStatistics};
@@ -16,11 +20,13 @@ use usine_model::permission::{
     GlobalPermission, WORK_REQUEST_CAN_ABORT, WORK_REQUEST_CAN_CONFIRM, WORK_REQUEST_CAN_RETRY,
     WORK_REQUEST_CAN_UNBLOCK, WORK_REQUEST_CAN_UPDATE,
 };
-use usine_model::work_request::{Statuses, TaskType};
+use usine_model::work_request::{Results, Statuses, TaskType};
 
 use super::super::artifact::rows::ArtifactRows;
 use super::super::frame::{Frame, Guest};
+use super::super::log;
 use super::super::place::InWorkspace;
+use super::super::results::{self, ResultView};
 use super::super::show::{Badge, Size, Span, When, yaml};
 use super::rows::label;
 use super::{find, may_submit};
@@ -49,6 +55,8 @@ struct OnePage {
     errors: Vec<OutputError>,
     skip_reason: Option<String>,
     statistics: Vec<(&'static str, String)>,
+    view: Option<ResultView>,
+    log: Option<String>,
     artifacts: ArtifactRows,
     attempts: Vec<AttemptRow>,
     history: Vec<HistoryRow>,
@@ -102,10 +110,18 @@ struct HistoryRow {
     detail: String,
 }
 
+#[derive(Deserialize)]
+struct Wanted {
+    /// The line of the log that is looked for.
+    #[serde(default)]
+    log: String,
+}
+
 async fn show(
     State(state): State<AppState>,
     InWorkspace { guest, place }: InWorkspace,
     Path((_, _, id)): Path<(String, String, String)>,
+    Query(wanted): Query<Wanted>,
 ) -> ApiResult<Response> {
     let row = find(&state, &guest, &place, &id).await?;
     let (manager, now) = (WorkRequestManager(&state.database), state.now());
@@ -163,6 +179,9 @@ async fn show(
     let filter = ArtifactFilter { work_request_id: Some(row.id), ..ArtifactFilter::default() };
     let made = ArtifactManager(&state.database).list(&filter).await?;
     let empty = if row.status.is_terminal() { "It left no artifacts." } else { "It has made none yet." };
+    let view = view(&state, &place, &row, &made).await?;
+    let address = paths::work_request(&place.scope.name, &place.workspace.name, row.id);
+    let log = log::panel(&state, &row, &address, wanted.log.parse().ok()).await?;
     let artifacts = ArtifactRows::of(&state, &place, "Artifacts of this work request", made, empty).await?;
     let mut data = vec![("Task data", yaml(&row.task_data))];
     data.extend(
@@ -180,7 +199,9 @@ async fn show(
     guest.show(&OnePage {
         frame: frame.live(&format!("/-/live/work-request/{}/", row.id)),
         place: place.address(),
-        address: paths::work_request(&place.scope.name, &place.workspace.name, row.id),
+        address,
+        view,
+        log,
         badge: Badge::of(&row),
         reason: pending_reason(&state, &row).await?,
         errors: output.errors.unwrap_or_default(),
@@ -194,6 +215,23 @@ async fn show(
         data,
         row,
     })
+}
+
+/// The view of what came out: findings always, a build log only where something is to be found in it.
+async fn view(state: &AppState, place: &Place, row: &WorkRequest, made: &[Artifact]) -> ApiResult<Option<ResultView>> {
+    let says_much = |artifact: &&Artifact| match *artifact.category {
+        ArtifactCategory::Lintian
+        | ArtifactCategory::Autopkgtest
+        | ArtifactCategory::Blhc
+        | ArtifactCategory::Piuparts
+        | ArtifactCategory::Debdiff => true,
+        ArtifactCategory::PackageBuildLog => *row.result != Results::Success,
+        _ => false,
+    };
+    let Some(artifact) = made.iter().find(says_much) else { return Ok(None) };
+    let files = ArtifactManager(&state.database).files(artifact.id).await?;
+    let base = paths::artifact(&place.scope.name, &place.workspace.name, artifact.id);
+    results::of_artifact(state, artifact, &files, &base).await
 }
 
 /// What somebody may do with it, as far as its state allows.
