@@ -20,7 +20,7 @@ const NARROW: u32 = 320;
 
 /// A browser with a profile of its own. It looks at one house.
 pub struct Browser {
-    driver: WebDriver,
+    pub(crate) driver: WebDriver,
     url: String,
     /// Where the next links, buttons and fields are looked for; the whole page if there is none.
     part: RefCell<Option<WebElement>>,
@@ -102,6 +102,14 @@ impl Browser {
     pub fn tick(&self, label: &str) {
         let what = self.the_one(find::field(label), &format!("a box {label:?}"));
         if !answer(what.is_selected()).unwrap() {
+            answer(what.click()).unwrap();
+        }
+    }
+
+    /// Takes the tick out of a box, if it has one.
+    pub fn untick(&self, label: &str) {
+        let what = self.the_one(find::field(label), &format!("a box {label:?}"));
+        if answer(what.is_selected()).unwrap() {
             answer(what.click()).unwrap();
         }
     }
@@ -279,7 +287,7 @@ impl Browser {
     }
 
     /// The only thing of this kind that can be seen; waits for it.
-    fn the_one(&self, by: By, what: &str) -> WebElement {
+    pub(crate) fn the_one(&self, by: By, what: &str) -> WebElement {
         let begin = Instant::now();
         loop {
             let mut found = self.shown(by.clone());

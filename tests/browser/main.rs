@@ -27,9 +27,14 @@
 //!
 //! What is needed: `packaging/setup-host tests`.
 
+#[path = "../../crates/usine-tasks/tests/real/fetch.rs"]
+mod fetch;
 #[path = "../factory/house.rs"]
 #[allow(dead_code, reason = "the stories of the factory need other parts of the house")]
 mod house;
+#[path = "../factory/source.rs"]
+#[allow(dead_code, reason = "the stories of the factory need other packages")]
+mod source;
 #[path = "../client/support.rs"]
 #[allow(dead_code, reason = "the stories of the client need more words")]
 mod support;
@@ -37,8 +42,14 @@ mod support;
 mod axe;
 mod browser;
 mod driver;
+mod farm;
 mod find;
+mod hands;
+mod keys;
 mod login;
 mod pages;
 mod person;
+mod private;
+mod reading;
 mod self_test;
+mod waiting;
