@@ -2,7 +2,7 @@
 
 use crate::browser::Browser;
 use crate::house::House;
-use crate::person;
+use crate::{pages, person};
 use crate::support::Outcome;
 
 const TOKENS: &str = "/-/user/alice/token/";
@@ -27,7 +27,7 @@ fn a_token_is_made_used_and_deleted() {
     others_do_not_see_it(&house, &token);
 
     // Switched off and on.
-    alice.go(TOKENS);
+    pages::look_at(&alice, "tokens", TOKENS);
     alice.within("of the laptop", |row| assert!(row.has("yes") && !row.has("never\nnever"), "{}", row.text()));
     alice.click_link(&format!("Edit token {token}"));
     assert_eq!(alice.field("Comment (optional)"), "of the laptop");

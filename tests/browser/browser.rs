@@ -339,6 +339,9 @@ impl Drop for Browser {
             if answer(self.driver.screenshot(&picture)).is_ok() {
                 eprintln!("the page that failed: {}", picture.display());
             }
+            for entry in answer(self.driver.browser_log()).unwrap_or_default() {
+                eprintln!("its console: {}", entry.message);
+            }
         }
         let _ = answer(self.driver.clone().quit());
     }

@@ -96,13 +96,14 @@ fn is_there_for_its_owner(alice: &Browser, id: i64, artifact: i64) -> Vec<String
 
 /// Others are told the same as about what has never been there.
 fn is_not_there(other: &Browser, addresses: &[String]) {
-    other.go("/debusine/Nowhere/");
-    let nothing = other.text_of("main");
-    assert!(nothing.contains("There is nothing here, or nothing that you may see."), "{nothing}");
     for address in addresses {
         assert_eq!(other.status_of(address), 404, "{address}");
     }
     for address in addresses.iter().filter(|address| address.starts_with(CELLAR) && !address.contains("/log/")) {
+        let nowhere = address.replace("Cellar", "Nowhere");
+        other.go(&nowhere);
+        let nothing = other.text_of("main").replace("Nowhere", "Cellar");
+        assert!(nothing.starts_with("Not found\n"), "{nothing}");
         other.go(address);
         assert_eq!(other.address(), *address);
         assert_eq!(other.text_of("main"), nothing, "{address}");
