@@ -96,6 +96,8 @@ fn is_there_for_its_owner(alice: &Browser, id: i64, artifact: i64) -> Vec<String
 
 /// Others are told the same as about what has never been there.
 fn is_not_there(other: &Browser, addresses: &[String]) {
+    // A page of the house, so that scripts may ask it.
+    other.go("/debusine/");
     for address in addresses {
         assert_eq!(other.status_of(address), 404, "{address}");
     }
