@@ -139,12 +139,21 @@ impl Place {
                 let result = if for_work_request { "" } else { "success" };
                 (at(path, self.running.id), body(json!({"result": result})))
             }
+            ("GET", "/-/live/workspace/{id}/") => (at(path, self.workspace.id), None),
+            ("GET", "/-/status/workers/{name}/") => (path.replace("{name}", &name("busy", &self.workspace)), None),
+            ("GET", path) if path.ends_with("/compare/") => {
+                (format!("{}?a={}&b={}", at(path, 0), self.running.id, self.ended.id), None)
+            }
+            // Without the browser's secret no form is taken: 403, if one may come in at all.
+            ("POST", path) if path.starts_with("/{scope}/") => (at(path, self.ended.id), None),
             ("GET", path) if path.ends_with("/log/search/") => (format!("{}?q=x", at(path, self.running.id)), None),
             ("GET", path) if path.contains("work-request/{id}") => (at(path, self.running.id), None),
             ("POST", "/api/1.0/work-request/get-next-for-worker/") => (path.to_owned(), body(json!({}))),
             ("POST", "/api/1.0/workspace/{workspace}/inheritance/") => (at(path, 0), body(json!({"chain": []}))),
             ("POST", "/api/enroll/") => (path.to_owned(), body(json!({}))),
-            ("GET", path) => (at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce"), None),
+            ("GET", path) => {
+                (at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce").replace("{file}", "none"), None)
+            },
             (_, path) if path.starts_with("/-/") => (path.replace("{nonce}", "no-such-nonce"), None),
             _ => panic!("{method} {path}: say how this route is asked for"),
         }
