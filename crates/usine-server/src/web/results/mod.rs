@@ -250,6 +250,7 @@ impl About<'_> {
 /// Where a file of an artifact is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    name: String,
     base: String,
     path: String,
 }
@@ -257,7 +258,13 @@ pub struct Address {
 impl Address {
     /// Of the file with this path in the artifact with this address.
     pub fn new(base: &str, path: &str) -> Self {
-        Self { base: base.to_owned(), path: in_address(path) }
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        Self { name, base: base.to_owned(), path: in_address(path) }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The page of the file.
