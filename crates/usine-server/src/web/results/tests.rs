@@ -87,6 +87,12 @@ async fn results_of_tools() {
         assert!(html.contains(expected), "{category}: {html}");
     }
     assert_eq!(world.result(ArtifactCategory::WorkRequestDebugLogs, json!({})).await, None);
+
+    let debs = World::new().await.entry("a_1_all.deb", b"x", true);
+    let data =
+        json!({"srcpkg_name": "a<", "srcpkg_version": "1", "version": "1", "architecture": "all", "packages": ["a"]});
+    let html = debs.html(ArtifactCategory::BinaryPackages, data).await;
+    assert!(html.contains("<dd>a&#60;</dd>") && html.contains("href=\"/s/w/artifact/1/file/a_1_all.deb\""), "{html}");
 }
 
 #[tokio::test]
