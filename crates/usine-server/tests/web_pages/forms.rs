@@ -96,10 +96,10 @@ crate::app::stories! {
     async fn errors_are_pages_for_browsers_and_words_for_programs(app: App) {
         app.user("alice").await;
         let mut nobody = Visitor::nobody(&app);
-        let page = nobody.go("/no/such/page/").await;
+        let page = nobody.go("/no/such/").await;
         assert_eq!(page.status, 404);
         page.has("<h1>Not found</h1>").has("Log in").has("There is nothing here, or nothing that you may see");
-        let text = app.get("/no/such/page/").send().await.unwrap();
+        let text = app.get("/no/such/").send().await.unwrap();
         assert!(!text.text().await.unwrap().contains("<html"));
         let page = nobody.go("/debusine/System/work-request").await;
         assert_eq!((page.status.as_u16(), page.location.as_deref()), (301, Some("/debusine/System/work-request/")));
