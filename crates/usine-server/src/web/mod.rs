@@ -4,6 +4,7 @@
 //! of them share. Every form carries the secret of its browser ([`csrf`]); nothing changes by a GET. A page that shows what
 //! changes is told of changes ([`live`]), fetches itself again and shows the difference.
 
+mod account;
 mod assets;
 pub mod cookies;
 mod csrf;
@@ -14,6 +15,7 @@ mod limit;
 mod login;
 mod place;
 mod show;
+pub(crate) mod tenancy;
 
 use askama::Template;
 use axum::extract::Request;
@@ -28,7 +30,12 @@ use crate::routes::Routes;
 
 /// The routes.
 pub fn routes() -> Routes {
-    Routes::new().merge(assets::routes()).merge(login::routes()).merge(enrolment::routes())
+    Routes::new()
+        .merge(assets::routes())
+        .merge(login::routes())
+        .merge(enrolment::routes())
+        .merge(account::routes())
+        .merge(tenancy::routes())
 }
 
 /// Tells how long an answer took, and how many queries it made: `Server-Timing`, which browsers show to developers.

@@ -32,8 +32,8 @@ pub(super) fn missing() -> ApiError {
 }
 
 impl InScope {
-    async fn of(state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
-        let guest = Guest::of(state, parts).await?;
+    /// The scope that the address names, if this guest may see it.
+    pub async fn seen_by(guest: Guest, state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
         let name = parameter(parts, state, "scope").await?;
         let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?.ok_or_else(missing)?;
         if guest.may(&SCOPE_CAN_DISPLAY, &scope.facts()) { Ok(Self { guest, scope }) } else { Err(missing()) }
@@ -51,15 +51,14 @@ impl FromRequestParts<AppState> for InScope {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        Self::of(state, parts).await
+        Self::seen_by(Guest::of(state, parts).await?, state, parts).await
     }
 }
 
-impl FromRequestParts<AppState> for InWorkspace {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        let InScope { guest, scope } = InScope::of(state, parts).await?;
+impl InWorkspace {
+    /// The workspace that the address names, if this guest may see it.
+    pub async fn seen_by(guest: Guest, state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
+        let InScope { guest, scope } = InScope::seen_by(guest, state, parts).await?;
         let name = parameter(parts, state, "workspace").await?;
         let workspace = WorkspaceManager(&state.database).get_workspace_or_none(&scope, &name).await?;
         let workspace = workspace.ok_or_else(missing)?;
@@ -68,5 +67,13 @@ impl FromRequestParts<AppState> for InWorkspace {
         } else {
             Err(missing())
         }
+    }
+}
+
+impl FromRequestParts<AppState> for InWorkspace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        Self::seen_by(Guest::of(state, parts).await?, state, parts).await
     }
 }
