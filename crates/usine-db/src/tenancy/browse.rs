@@ -85,9 +85,8 @@ impl GroupManager<'_> {
         filter: GroupFilter<'_>,
         wanted: Wanted,
     ) -> Result<Paged<GroupRow>> {
-        let in_sight = Condition::any()
-            .add(group::Column::WorkspaceId.is_null())
-            .add(condition(&WORKSPACE_CAN_DISPLAY, context));
+        let in_sight =
+            Condition::any().add(group::Column::WorkspaceId.is_null()).add(condition(&WORKSPACE_CAN_DISPLAY, context));
         let mut groups = group::Entity::find()
             .join(JoinType::InnerJoin, group::Relation::Scope.def())
             .join(JoinType::LeftJoin, group::Relation::Workspace.def())
@@ -217,10 +216,8 @@ impl GroupManager<'_> {
         let rows = workspace_role::Entity::find().filter(workspace_role::Column::GroupId.eq(group.id));
         let rows = rows.order_by_asc(workspace_role::Column::Role).all(self.0.reader()).await?;
         let workspaces = WorkspaceManager(self.0).by_ids(rows.iter().map(|row| row.workspace_id)).await?;
-        let mut on_workspaces: Vec<_> = rows
-            .iter()
-            .filter_map(|row| Some((workspaces.get(&row.workspace_id)?.clone(), *row.role)))
-            .collect();
+        let mut on_workspaces: Vec<_> =
+            rows.iter().filter_map(|row| Some((workspaces.get(&row.workspace_id)?.clone(), *row.role))).collect();
         on_workspaces.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         Ok((on_scope.into_iter().map(|row| *row.role).collect(), on_workspaces))
     }

@@ -15,7 +15,7 @@ mod limit;
 mod login;
 mod place;
 mod show;
-pub(crate) mod tenancy;
+mod tenancy;
 
 use askama::Template;
 use axum::extract::Request;

@@ -16,9 +16,7 @@ use crate::world::{PEOPLE, PLACES, Place, put};
 /// The routes of these rooms.
 fn routes() -> Vec<Route> {
     let ours = ["/-/user/", "/-/my/", "/members/", "/groups/", "/roles/", "/configure/", "/inheritance/"];
-    let is_ours = |route: &&Route| {
-        route.access == Access::Login && ours.iter().any(|part| route.path.contains(part))
-    };
+    let is_ours = |route: &&Route| route.access == Access::Login && ours.iter().any(|part| route.path.contains(part));
     let routes: Vec<Route> = all_routes().table().iter().filter(is_ours).cloned().collect();
     assert!(routes.len() > 50, "{routes:?}");
     routes

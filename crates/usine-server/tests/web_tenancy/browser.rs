@@ -50,12 +50,12 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    fn keep(&mut self, line: &str) {
+    /// Keeps a cookie.
+    pub fn keep(&mut self, line: &str) {
         let mut parts = line.split(';').map(str::trim);
         let (name, value) = parts.next().unwrap().split_once('=').unwrap();
-        let attribute = |name: &str| {
-            line.split(';').filter_map(|part| part.trim().split_once('=')).find(|(key, _)| *key == name)
-        };
+        let attribute =
+            |name: &str| line.split(';').filter_map(|part| part.trim().split_once('=')).find(|(key, _)| *key == name);
         let path = attribute("Path").map_or("/", |(_, path)| path).to_owned();
         self.cookies.retain(|cookie| (cookie.name.as_str(), &cookie.path) != (name, &path));
         if attribute("Max-Age").is_none_or(|(_, age)| age != "0") {

@@ -3,7 +3,7 @@
 use usine_db::WorkspaceManager;
 use usine_db::tenancy::{NewWorkspace, Workspace, WorkspaceChanges};
 use usine_model::clock::Clock;
-use usine_model::permission::WorkspaceRole;
+use usine_model::permission::{MembershipRole, WorkspaceRole};
 
 use crate::app::{App, stories};
 use crate::browser::Browser;
@@ -153,6 +153,29 @@ stories! {
             assert!(html.contains(why) && !html.contains("<b>no"), "{why}: {html}");
         }
         assert_eq!(parents(&app, "System").await, ["C", "B"]);
+        app.end().await;
+    }
+
+    /// What is private in another scope is not looked into, even by who may see it.
+    async fn private_workspaces_of_other_scopes_are_refused(app: App) {
+        scope_owner(&app, "olga").await;
+        let now = app.clock.now();
+        let scopes = usine_db::ScopeManager(&app.state.database);
+        let other = scopes.create("other", None, Some("Owners"), None, now).await.unwrap();
+        let owners = group(&app, &other, None, "Owners").await;
+        crate::world::put(&app, &owners, &app.user_row("olga").await, MembershipRole::Member).await;
+        let manager = WorkspaceManager(&app.state.database);
+        let mut olga = Browser::of(&app, "olga").await;
+        for (name, public, status) in [("Closed", false, 400), ("Open", true, 303)] {
+            let new = NewWorkspace { name, public, default_expiration_delay: 0 };
+            manager.create(&other, &new, &owners, None, now).await.unwrap();
+            let name = format!("other/{name}");
+            let answer = olga.post(INHERITANCE, &[("action", "add"), ("name", &name)]).await;
+            assert_eq!(answer.status, status, "{}", answer.body);
+            let why = format!("{name} is private and in another scope");
+            assert_eq!(answer.body.contains(&why), !public, "{}", answer.body);
+        }
+        assert_eq!(parents(&app, "System").await, ["Open"]);
         app.end().await;
     }
 

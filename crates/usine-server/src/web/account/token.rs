@@ -174,9 +174,8 @@ fn form_to_create(
     (comment, days): (Option<String>, Option<String>),
 ) -> ApiResult<Response> {
     let status = if comment.is_some() || days.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let days = Field::number("days", "Expires after days", &written.days)
-        .hint("Nothing here: it never expires.")
-        .wrong(days);
+    let days =
+        Field::number("days", "Expires after days", &written.days).hint("Nothing here: it never expires.").wrong(days);
     let fields = vec![comment_field(written, comment), enabled_field(written), days];
     let frame = frame(guest, user, "New token");
     guest.show_as(status, &FormPage { frame, fields, button: "Make the token", back: address(user) })

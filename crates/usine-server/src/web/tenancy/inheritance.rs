@@ -77,8 +77,7 @@ impl FromStr for Action {
 /// The parents that one may see, and the number of the others.
 async fn present(state: &AppState, asked: &Configured) -> ApiResult<(Vec<Parent>, usize)> {
     let all = WorkspaceManager(&state.database).inheritance(&asked.place.workspace).await?;
-    let (seen, hidden): (Vec<Parent>, Vec<Parent>) =
-        all.into_iter().partition(|parent| sees(asked, parent));
+    let (seen, hidden): (Vec<Parent>, Vec<Parent>) = all.into_iter().partition(|parent| sees(asked, parent));
     Ok((seen, hidden.len()))
 }
 
@@ -180,8 +179,7 @@ async fn change(
         }
     };
     let Configured { guest, place, user } = &asked;
-    let written_down =
-        set_chain(&state, &guest.context, user.id, (&place.workspace, &place.scope), parents).await;
+    let written_down = set_chain(&state, &guest.context, user.id, (&place.workspace, &place.scope), parents).await;
     match written_down {
         Ok(()) => Ok(guest.go(&format!("{}inheritance/", place.address()), &notice)),
         Err(Refusal::Failed(error)) => Err(error),

@@ -87,8 +87,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_shown() {
-        let html = markdown("# Title\n\nSome *words* and `code`, ~~old~~.\n\n- one\n- two\n\n| a | b |\n|:-:|---|\n| 1 | 2 |");
-        for part in ["<h3>Title</h3>", "<em>words</em>", "<code>code</code>", "<del>old</del>", "<li>two</li>", "<td>2</td>"]
+        let html =
+            markdown("# Title\n\nSome *words* and `code`, ~~old~~.\n\n- one\n- two\n\n| a | b |\n|:-:|---|\n| 1 | 2 |");
+        for part in
+            ["<h3>Title</h3>", "<em>words</em>", "<code>code</code>", "<del>old</del>", "<li>two</li>", "<td>2</td>"]
         {
             assert!(html.contains(part), "{part}: {html}");
         }
@@ -110,7 +112,10 @@ mod tests {
             "[x]: http://a/ \"<script>\"\n\n[x]",
         ] {
             let html = markdown(text);
-            assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<b ") && !html.contains("<div"), "{html}");
+            assert!(
+                !html.contains("<script") && !html.contains("<img") && !html.contains("<b ") && !html.contains("<div"),
+                "{html}"
+            );
         }
     }
 

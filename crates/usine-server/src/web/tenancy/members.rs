@@ -161,7 +161,9 @@ async fn ask_to_remove(
         text.push("That is you: others must let you in again.".to_owned());
     }
     tenant.guest.show(&Confirm {
-        frame: tenant.frame(format!("Remove {name} from {}?", tenant.scope.name)).below("Members", tenant.members_address()),
+        frame: tenant
+            .frame(format!("Remove {name} from {}?", tenant.scope.name))
+            .below("Members", tenant.members_address()),
         text,
         heading: "Groups that the user leaves",
         list,

@@ -34,9 +34,11 @@ use crate::state::AppState;
 /// Adds one handler twice: for scopes, and for workspaces.
 macro_rules! both {
     ($routes:expr, $method:ident, $path:literal, $handler:expr) => {
-        $routes
-            .$method(concat!("/{scope}/-/", $path), crate::routes::Access::Login, $handler)
-            .$method(concat!("/{scope}/{workspace}/", $path), crate::routes::Access::Login, $handler)
+        $routes.$method(concat!("/{scope}/-/", $path), crate::routes::Access::Login, $handler).$method(
+            concat!("/{scope}/{workspace}/", $path),
+            crate::routes::Access::Login,
+            $handler,
+        )
     };
 }
 use both;
@@ -120,7 +122,8 @@ impl Tenant {
             let name = format!("group {} of a workspace that you may not see", group.id);
             return Link { name, address: None };
         }
-        let name = workspace.map_or_else(|| group.name.clone(), |workspace| format!("{}/{}", workspace.name, group.name));
+        let name =
+            workspace.map_or_else(|| group.name.clone(), |workspace| format!("{}/{}", workspace.name, group.name));
         Link { name, address: Some(group_address(&self.scope, workspace, group)) }
     }
 }

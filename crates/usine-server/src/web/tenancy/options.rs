@@ -58,7 +58,12 @@ pub(in crate::web) fn of_workspace(guest: &Guest, place: &Place) -> Vec<Link> {
 }
 
 /// Of a group.
-pub(in crate::web) fn of_group(guest: &Guest, scope: &Scope, workspace: Option<&Workspace>, group: &Group) -> Vec<Link> {
+pub(in crate::web) fn of_group(
+    guest: &Guest,
+    scope: &Scope,
+    workspace: Option<&Workspace>,
+    group: &Group,
+) -> Vec<Link> {
     let facts = group.facts(scope, workspace);
     let address = group_address(scope, workspace, group);
     let mut options = Vec::new();

@@ -109,9 +109,7 @@ impl Tenant {
         };
         let mut rows = rows;
         // Groups of different workspaces may have the same name.
-        rows.sort_by(|(one, role, _), (other, its, _)| {
-            (&one.name, one.id, role).cmp(&(&other.name, other.id, its))
-        });
+        rows.sort_by(|(one, role, _), (other, its, _)| (&one.name, one.id, role).cmp(&(&other.name, other.id, its)));
         let mut held: Vec<(Group, Vec<String>)> = Vec::new();
         for (group, _, role) in rows {
             match held.last_mut().filter(|(last, _)| last.id == group.id) {
@@ -143,20 +141,26 @@ impl Tenant {
         match &self.workspace {
             None => ScopeRole::iter()
                 .map(|role| {
-                    choice(role.to_string(), match role {
-                        ScopeRole::Aware => "knows that the scope exists, also if it is not public",
-                        ScopeRole::Observer => "reads every workspace of the scope",
-                        ScopeRole::Owner => "administers the scope and everything in it",
-                    })
+                    choice(
+                        role.to_string(),
+                        match role {
+                            ScopeRole::Aware => "knows that the scope exists, also if it is not public",
+                            ScopeRole::Observer => "reads every workspace of the scope",
+                            ScopeRole::Owner => "administers the scope and everything in it",
+                        },
+                    )
                 })
                 .collect(),
             Some(_) => WorkspaceRole::iter()
                 .map(|role| {
-                    choice(role.to_string(), match role {
-                        WorkspaceRole::Viewer => "reads, also if the workspace is not public",
-                        WorkspaceRole::Contributor => "makes artifacts and work requests",
-                        WorkspaceRole::Owner => "configures everything, gives roles, approves",
-                    })
+                    choice(
+                        role.to_string(),
+                        match role {
+                            WorkspaceRole::Viewer => "reads, also if the workspace is not public",
+                            WorkspaceRole::Contributor => "makes artifacts and work requests",
+                            WorkspaceRole::Owner => "configures everything, gives roles, approves",
+                        },
+                    )
                 })
                 .collect(),
         }
@@ -217,9 +221,9 @@ async fn candidates(State(state): State<AppState>, tenant: Tenant, Query(asked):
     let filter = GroupFilter {
         // What cannot be part of a name is not looked for.
         name: if name.len() > MAX_NAME || name.contains(char::is_control) { "" } else { name },
-        without_role_on: Some(tenant.workspace.as_ref().map_or(Roles::Scope(tenant.scope.id), |workspace| {
-            Roles::Workspace(workspace.id)
-        })),
+        without_role_on: Some(
+            tenant.workspace.as_ref().map_or(Roles::Scope(tenant.scope.id), |workspace| Roles::Workspace(workspace.id)),
+        ),
         system: true,
         of: None,
     };

@@ -83,9 +83,13 @@ fn form(guest: &Guest, place: &Place, written: &Written, wrong: Wrong) -> ApiRes
         Field::number("expiration_delay", "Expires after days", &written.expiration_delay)
             .hint("The workspace itself, counted from its last completed work request. Nothing here: it stays.")
             .wrong(wrong.expiration_delay),
-        Field::number("default_expiration_delay", "Default expiration delay in days", &written.default_expiration_delay)
-            .hint("When artifacts and work requests go that have no delay of their own. 0: never.")
-            .wrong(wrong.default_expiration_delay),
+        Field::number(
+            "default_expiration_delay",
+            "Default expiration delay in days",
+            &written.default_expiration_delay,
+        )
+        .hint("When artifacts and work requests go that have no delay of their own. 0: never.")
+        .wrong(wrong.default_expiration_delay),
         Field::text("description", "Description", &written.description)
             .hint("Markdown, shown on the page of the workspace. HTML in it is shown as text.")
             .at_most(MAX_DESCRIPTION)
@@ -93,7 +97,10 @@ fn form(guest: &Guest, place: &Place, written: &Written, wrong: Wrong) -> ApiRes
     ];
     let frame = guest.frame("Settings").inside(place);
     let options = of_workspace(guest, place);
-    guest.show_as(status, &SettingsPage { frame, options, fields, back: place.address(), preview: markdown(&written.description) })
+    guest.show_as(
+        status,
+        &SettingsPage { frame, options, fields, back: place.address(), preview: markdown(&written.description) },
+    )
 }
 
 /// Seconds as days; others than whole ones as what they are.

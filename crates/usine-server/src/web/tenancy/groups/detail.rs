@@ -8,9 +8,7 @@ use serde::Deserialize;
 use usine_db::GroupManager;
 use usine_db::paged::{Paged, Wanted};
 use usine_db::tenancy::{AuditLog, Member};
-use usine_model::permission::{
-    GROUP_CAN_DELETE, GROUP_CAN_DISPLAY_AUDIT_LOG, GROUP_CAN_MANAGE, MembershipRole,
-};
+use usine_model::permission::{GROUP_CAN_DELETE, GROUP_CAN_DISPLAY_AUDIT_LOG, GROUP_CAN_MANAGE, MembershipRole};
 
 use super::super::pieces::{Asked, Confirm, Field, Pager, count};
 use super::super::{Link, find_user, of_group};

@@ -128,7 +128,9 @@ async fn create(
             Ok(tenant.guest.go(&address, &format!("The group {name} is made.")))
         }
         // All else that may be invalid has been looked at.
-        Err(usine_db::Error::Invalid(_)) => form(&tenant, name, Some("There is a group of this name already.".to_owned())),
+        Err(usine_db::Error::Invalid(_)) => {
+            form(&tenant, name, Some("There is a group of this name already.".to_owned()))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -102,7 +102,8 @@ async fn ask_to_remove(
 ) -> ApiResult<Response> {
     let (user, role) = member(&state, &asked, &user).await?;
     let name = &user.username;
-    let mut text = vec![format!("{name}, {role} of the group, loses what the group holds, but stays a member of the scope.")];
+    let mut text =
+        vec![format!("{name}, {role} of the group, loses what the group holds, but stays a member of the scope.")];
     if user.id == asked.tenant.user.id {
         text.push("That is you: others must let you in again.".to_owned());
     }

@@ -14,7 +14,7 @@ use usine_db::tenancy::Group;
 use usine_model::permission::{GROUP_CAN_DISPLAY, GroupFacts, Predicate};
 
 use super::{Tenant, both};
-use crate::problem::ApiResult;
+use crate::problem::{ApiError, ApiResult};
 use crate::routes::Routes;
 use crate::state::AppState;
 use crate::web::frame::Frame;
@@ -75,12 +75,10 @@ impl FromRequestParts<AppState> for InGroup {
         let tenant = Tenant::from_request_parts(parts, state).await?;
         let path = Path::<OfGroup>::from_request_parts(parts, state).await;
         let Path(OfGroup { group: name }) = path.map_err(IntoResponse::into_response)?;
-        let found = async {
-            let groups = GroupManager(&state.database);
-            let group = groups.get_group_or_none(&tenant.scope, tenant.workspace.as_ref(), &name).await?;
-            ApiResult::Ok(group.ok_or_else(missing)?)
-        };
-        let group = found.await.map_err(IntoResponse::into_response)?;
+        let groups = GroupManager(&state.database);
+        let found = groups.get_group_or_none(&tenant.scope, tenant.workspace.as_ref(), &name).await;
+        let group = found.map_err(|error| ApiError::from(error).into_response())?;
+        let group = group.ok_or_else(|| missing().into_response())?;
         let seen = Self { tenant, group };
         if seen.may(&GROUP_CAN_DISPLAY) { Ok(seen) } else { Err(missing().into_response()) }
     }
