@@ -149,7 +149,7 @@ stories! {
         }
         let workspaces = WorkspaceManager(farm.db);
         for (from, to) in [(0, 1), (1, 2), (2, 1)] {
-            let parents = vec![(places[to].clone(), scope.clone())];
+            let parents = [(places[to].clone(), scope.clone())];
             workspaces.set_inheritance(&places[from], &scope, &parents, None, farm.now()).await.unwrap();
         }
         for (from, to, found) in [(0, 1, true), (0, 2, true), (2, 2, true), (1, 0, false), (0, 3, false), (3, 0, false)] {
@@ -162,7 +162,7 @@ stories! {
         let (alice, bob) = (user(&farm, "alice").await, user(&farm, "bob").await);
         let tokens = TokenManager(farm.db);
         let made = tokens.create(TokenSpec::of_user(alice.id), &farm.entropy, farm.now()).await.unwrap().token;
-        assert_eq!(tokens.of_user(alice.id, ALL).await.unwrap().rows, [made.clone()]);
+        assert_eq!(tokens.of_user(alice.id, ALL).await.unwrap().rows, std::slice::from_ref(&made));
         assert_eq!((tokens.count_of_user(alice.id).await.unwrap(), tokens.count_of_user(bob.id).await.unwrap()), (1, 0));
         assert_eq!(tokens.of_user_or_none(bob.id, made.id).await.unwrap(), None);
         tokens.update(&made, "new", true, farm.now()).await.unwrap();

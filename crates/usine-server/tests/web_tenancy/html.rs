@@ -1,13 +1,21 @@
 //! What every page must have: headings in order, labels, captions, identifiers that are there once; and no style or script in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{LazyLock, Mutex};
 
 use regex::Regex;
+
+/// Compiled once: thousands of pages are looked at.
+fn regex(pattern: &str) -> Regex {
+    static KNOWN: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Default::default);
+    let mut known = KNOWN.lock().unwrap();
+    known.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).unwrap()).clone()
+}
 
 /// Looks at a whole page.
 pub fn check(path: &str, html: &str) {
     let find = |pattern: &str| -> Vec<String> {
-        let regex = Regex::new(pattern).unwrap();
+        let regex = regex(pattern);
         regex.captures_iter(html).map(|found| found.get(found.len() - 1).unwrap().as_str().to_owned()).collect()
     };
     let levels: Vec<u32> = find(r"<h([1-6])[ >]").iter().map(|level| level.parse().unwrap()).collect();
@@ -36,8 +44,8 @@ pub fn check(path: &str, html: &str) {
     assert_eq!(find("(<th )").len(), find(r#"(<th [^>]*scope=)"#).len(), "{path}: scopes of heads");
     assert!(find("(<th>)").is_empty(), "{path}");
     // What stands between quotation marks is no attribute.
-    let bare = Regex::new("\"[^\"]*\"").unwrap().replace_all(html, "\"\"");
-    let attribute = Regex::new(r"<[^>]* (?:style|on[a-z]+)=").unwrap().find(&bare);
+    let bare = regex("\"[^\"]*\"").replace_all(html, "\"\"");
+    let attribute = regex(r"<[^>]* (?:style|on[a-z]+)=").find(&bare);
     assert_eq!(attribute.map(|found| found.as_str().to_owned()), None, "{path}: a style or a script");
     assert!(find("(<script[^>]*>[^<])").is_empty() && find("(<style)").is_empty(), "{path}: a script or style in it");
     assert!(!html.contains("{{") && !html.contains("{%"), "{path}");
@@ -47,7 +55,7 @@ pub fn check(path: &str, html: &str) {
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
-    let regex = Regex::new(&format!(r#" {name}="([^"]*)""#)).unwrap();
+    let regex = regex(&format!(r#" {name}="([^"]*)""#));
     Some(regex.captures(tag)?[1].to_owned())
 }
 

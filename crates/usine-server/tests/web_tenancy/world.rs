@@ -100,6 +100,8 @@ impl Place {
     pub async fn refresh(&self, app: &App) {
         let admin = self.user(app, "group-admin").await;
         let viewer = self.user(app, "viewer").await;
+        let viewers = group(app, &self.scope, None, &self.group_name("viewers")).await;
+        put(app, &viewers, &viewer, MembershipRole::Member).await;
         for workspace in [None, Some(&self.workspace)] {
             for name in ["qa", "spare"] {
                 let name = self.group_name(name);
