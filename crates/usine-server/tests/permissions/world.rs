@@ -98,6 +98,9 @@ impl Place {
             path.replace("{scope}", scope).replace("{workspace}", workspace).replace("{id}", &id.to_string())
         };
         let body = |value| Some(value);
+        if let Some(address) = self.page(path) {
+            return (address, None);
+        }
         match (method.as_str(), path) {
             ("POST", "/api/1.0/worker/register/") => (path.to_owned(), body(json!({}))),
             ("PUT", "/api/1.0/worker/dynamic-metadata/") => (path.to_owned(), body(json!([]))),
@@ -151,12 +154,30 @@ impl Place {
             ("POST", "/api/1.0/work-request/get-next-for-worker/") => (path.to_owned(), body(json!({}))),
             ("POST", "/api/1.0/workspace/{workspace}/inheritance/") => (at(path, 0), body(json!({"chain": []}))),
             ("POST", "/api/enroll/") => (path.to_owned(), body(json!({}))),
-            ("GET", path) => {
-                (at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce").replace("{file}", "none"), None)
-            },
+            ("GET", path) => (
+                at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce").replace("{file}", "none"),
+                None,
+            ),
             (_, path) if path.starts_with("/-/") => (path.replace("{nonce}", "no-such-nonce"), None),
             _ => panic!("{method} {path}: say how this route is asked for"),
         }
+    }
+}
+
+impl Place {
+    /// The address of a page of users, groups, roles or settings. These are for sessions, not for tokens: what everybody may do there is
+    /// in the table of `web_tenancy`. So it does not matter that nobody and nothing is called so.
+    fn page(&self, path: &str) -> Option<String> {
+        const OF_TENANTS: [&str; 5] = ["/members/", "/groups/", "/roles/", "/configure/", "/inheritance/"];
+        let is_of_tenants = path.starts_with("/{scope}/") && OF_TENANTS.iter().any(|part| path.contains(part));
+        if !is_of_tenants && !path.starts_with("/-/user/") && !path.starts_with("/-/my/") {
+            return None;
+        }
+        let (scope, workspace) = (&self.scope.name, &self.workspace.name);
+        let address = path.replace("{scope}", scope).replace("{workspace}", workspace).replace("{id}", "1");
+        let user = name("viewer", &self.workspace);
+        let address = address.replace("{name}", &user).replace("{user}", &user).replace("{group}", "Owners");
+        Some(address.replace("{*rest}", "token/"))
     }
 }
 

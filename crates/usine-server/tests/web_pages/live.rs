@@ -3,9 +3,9 @@
 use futures::StreamExt;
 use reqwest::Method;
 use tokio::time::timeout;
+use usine_model::clock::Clock;
 use usine_model::output_data::OutputData;
 use usine_model::work_request::Results;
-use usine_model::clock::Clock;
 
 use crate::app::{App, SOON};
 use crate::visitor::{Visitor, about};

@@ -43,7 +43,9 @@ async fn fill(app: &App, count: usize) -> [i64; 3] {
     for number in 0..count {
         let mut row = about(app, "alice", "hello").await;
         let bad = Results::Failure;
-        row.mark_completed(&app.state.database, bad, OutputData::error("x", "It broke"), app.clock.now()).await.unwrap();
+        row.mark_completed(&app.state.database, bad, OutputData::error("x", "It broke"), app.clock.now())
+            .await
+            .unwrap();
         ids[1] = row.id;
         ids[0] = about(app, "alice", &format!("hello-{number}")).await.id;
         let file = NewFile {
