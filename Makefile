@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build deb demo test test-deb test-incus lint measure overhead screenshots setup FORCE
+.PHONY: build deb demo test test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
 
 build: target/release/usine
 
@@ -32,6 +32,11 @@ lint:
 # What the program costs at rest, and how fast it starts.
 measure: setup build
 	./packaging/measure
+
+# How fast the pages are with 100,000 work requests.
+measure-pages: build
+	./packaging/setup-host tests
+	./packaging/measure-pages
 
 # What a build costs more as a work request than by hand.
 overhead: setup build

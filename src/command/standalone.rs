@@ -3,7 +3,7 @@
 //! The first start makes a user with a token, who owns the scope, writes the client's configuration, and admits the worker.
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -34,7 +34,8 @@ const USER: &str = "admin";
 Everything is kept in the data directory; remove it to begin anew. It must not be inside a private directory such as
 /root: tasks run as other users, who must be able to walk down to it.
 
-The client finds the factory with: usine --config-file DIRECTORY/client.ini …")]
+The client finds the factory with: usine --config-file DIRECTORY/client.ini …
+On its pages, log in as admin with the password in DIRECTORY/password.")]
 pub struct Args {
     /// Which configuration.
     #[command(flatten)]
@@ -70,6 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
     let (state, address) = (server.state().clone(), server.address()?);
     let api_url = format!("http://{address}/api");
     introduce_client(&state.database, &directory, &api_url).await?;
+    tracing::info!("pages: http://{address}/ (user {USER}, password in {})", directory.join("password").display());
     let worker_config = introduce_worker(&state.database, &directory, &api_url, args.worker_environment).await?;
 
     let serving = tokio::spawn(server.run());
@@ -86,7 +88,7 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
 async fn introduce_client(database: &Database, directory: &Path, api_url: &str) -> anyhow::Result<()> {
     let path = directory.join("client.ini");
     let now = SystemClock.now();
-    let user = owner_of_scope(database).await?;
+    let user = owner_of_scope(database, directory).await?;
     if path.exists() {
         let mut known = usine_client::config::load(&path, Some("standalone"), None)?;
         let works =
@@ -118,12 +120,18 @@ async fn introduce_client(database: &Database, directory: &Path, api_url: &str) 
 
 /// The user of this factory, who owns its scope: also in a directory of a time when there were no roles. Where the owners
 /// have been given another name, that is left as it is.
-async fn owner_of_scope(database: &Database) -> anyhow::Result<User> {
+async fn owner_of_scope(database: &Database, directory: &Path) -> anyhow::Result<User> {
     let now = SystemClock.now();
     let groups = GroupManager(database);
     let user = match UserManager(database).get_user_or_none(USER).await? {
         Some(user) => user,
-        None => UserManager(database).create(USER, "", &OsEntropy, now).await?.0,
+        None => {
+            let (user, password) = UserManager(database).create(USER, "", &OsEntropy, now).await?;
+            let path = directory.join("password");
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            writeln!(file, "{password}").with_context(|| format!("cannot write {}", path.display()))?;
+            user
+        }
     };
     if let Some(scope) = ScopeManager(database).get_scope_or_none(usine_protocol::DEFAULT_SCOPE).await?
         && let Some(owners) = groups.get_group_or_none(&scope, None, OWNERS).await?

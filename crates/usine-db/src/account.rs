@@ -195,6 +195,11 @@ impl UserManager<'_> {
         Ok(rows.into_iter().collect())
     }
 
+    /// The user with this id, or `None`.
+    pub async fn get_or_none(&self, id: i64) -> Result<Option<User>> {
+        Ok(user::Entity::find_by_id(id).one(self.0.reader()).await?)
+    }
+
     /// The system itself.
     pub async fn system(&self) -> Result<User> {
         self.get_user_or_none("_system").await?.ok_or_else(|| Error::does_not_exist("User", "_system"))

@@ -16,6 +16,7 @@ pub mod invariants;
 pub mod meter;
 mod migration;
 mod neighbour;
+pub mod paged;
 pub mod scheduling;
 pub mod session;
 pub mod storage;

@@ -1,7 +1,9 @@
 //! `Token` and `TokenManager`: shared secrets between the server, its users and its workers.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, NotSet, QueryFilter, Select, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, Select, Set,
+};
 use usine_model::entropy::Entropy;
 use usine_model::event::EventKind;
 use usine_model::policy::{ACTIVATION_TOKEN_LIFE, LAST_SEEN_RESOLUTION};
@@ -11,9 +13,13 @@ use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
 use crate::entity::{token, user, worker};
 use crate::neighbour::Place;
+use crate::paged::{Paged, Wanted};
 use crate::{Database, Error, Result, Text};
 
 pub use token::Model as Token;
+
+/// Longest comment of a token, in characters.
+pub const MAX_COMMENT: usize = 100;
 
 /// A token that has just been made, with the key that is shown once and stored nowhere.
 #[derive(Debug, Clone)]
@@ -113,6 +119,32 @@ impl TokenManager<'_> {
     /// The token with this id.
     pub async fn get(&self, id: i64) -> Result<Token> {
         token::Entity::find_by_id(id).one(self.0.reader()).await?.ok_or_else(|| Error::does_not_exist("Token", id))
+    }
+
+    /// A page of the tokens of a user, newest first.
+    pub async fn of_user(&self, user_id: i64, wanted: Wanted) -> Result<Paged<Token>> {
+        let tokens = of_user(user_id).order_by_desc(token::Column::CreatedAt).order_by_desc(token::Column::Id);
+        wanted.of(tokens, self.0.reader()).await
+    }
+
+    /// How many tokens a user has.
+    pub async fn count_of_user(&self, user_id: i64) -> Result<u64> {
+        Ok(of_user(user_id).count(self.0.reader()).await?)
+    }
+
+    /// The token of a user with this id, or `None`.
+    pub async fn of_user_or_none(&self, user_id: i64, id: i64) -> Result<Option<Token>> {
+        Ok(of_user(user_id).filter(token::Column::Id.eq(id)).one(self.0.reader()).await?)
+    }
+
+    /// Changes what a token is for, and whether it works.
+    pub async fn update(&self, token: &Token, comment: &str, enabled: bool, now: DateTime<Utc>) -> Result<()> {
+        check_comment(comment)?;
+        transact!(self.0, tx => {
+            let change = token::ActiveModel { id: Set(token.id), comment: Set(comment.to_owned()), ..Default::default() };
+            token::Entity::update(change).validate()?.exec(tx.connection()).await?;
+            set_enabled(&tx, token.id, enabled, now).await
+        })
     }
 
     /// All tokens of a user and with a key; `None` and the empty text do not filter. Expired ones only if asked for.
@@ -284,15 +316,29 @@ fn check(spec: &TokenSpec) -> Result<()> {
         TokenType::User if spec.user_id.is_none() => "has no user",
         TokenType::ExternalUser if spec.external_username.is_empty() => "has no username",
         TokenType::WorkRequest if spec.work_request_id.is_none() => "has no work request",
-        _ if spec.comment.chars().count() > 100 => {
-            return Err(Error::Invalid(format!(
-                "the comment of a token has at most 100 characters; this one has {}",
-                spec.comment.chars().count()
-            )));
-        }
-        _ => return Ok(()),
+        _ => return check_comment(&spec.comment),
     };
     Err(Error::Invalid(format!("the new {} token {missing}", spec.token_type)))
+}
+
+/// PostgreSQL would refuse it in words of its own.
+fn check_comment(comment: &str) -> Result<()> {
+    let length = comment.chars().count();
+    if length > MAX_COMMENT {
+        return Err(Error::Invalid(format!(
+            "the comment of a token has at most {MAX_COMMENT} characters; this one has {length}"
+        )));
+    }
+    if comment.contains('\0') {
+        return Err(Error::Invalid("the comment of a token has no null character".to_owned()));
+    }
+    Ok(())
+}
+
+fn of_user(user_id: i64) -> Select<token::Entity> {
+    token::Entity::find()
+        .filter(token::Column::UserId.eq(user_id))
+        .filter(token::Column::TokenType.eq(Text(TokenType::User)))
 }
 
 fn unexpired(now: DateTime<Utc>) -> Condition {

@@ -153,6 +153,7 @@ stories! {
             public: Some(true),
             default_expiration_delay: Some(86_400),
             expiration_delay: Some(Some(7)),
+            description: None,
         };
         let changed = workspaces.update(&workspace, &scope, changes, None, farm.now()).await.unwrap();
         assert_eq!((changed.public, changed.default_expiration_delay, changed.expiration_delay), (true, 86_400, Some(7)));

@@ -1,13 +1,12 @@
-// The log of a work request. Only the lines on the screen are in the page; the server has all of them, searches them, and says
-// when there are more.
+// The log of a work request. Only the lines on the screen are in the page; the server keeps and searches them.
 
-const PAGE = 500; // lines that are fetched at once
-const KEPT = 8e6; // characters that are kept
+const PAGE = 500; // lines fetched at once
+const KEPT = 8e6; // characters kept
 const ROW = 20; // height of a line in px, as in log.css
 const MORE = 30; // lines above and below the screen
-const TALLEST = 8e6; // px that every browser can scroll; a taller log is compressed in its middle,
-const EDGE = 1e6; // but not so near to its ends
-const HITS = 5e4; // matches that are counted
+const TALLEST = 8e6; // px that any browser can scroll; a taller log is compressed, but for
+const EDGE = 1e6; // both ends
+const HITS = 5e4; // matches counted
 const ERRORS = ["error:", "fatal:", "*** [", "traceback (most", "segmentation fault", "undefined reference", "assertion failed",
 	"unmet dependencies", "no space left"];
 const MARKS = { stderr: ["E", "standard error"], internal: ["W", "the worker itself"] };
@@ -23,10 +22,10 @@ class Log {
 		this.base = section.dataset.log + "log/";
 		this.total = this.seen = +section.dataset.total;
 		this.running = section.dataset.running === "true";
-		this.pages = new Map(); // number -> {lines, keep: how many stay as they are, heard: news before it was loaded, abort}
+		this.pages = new Map(); // number -> {lines, keep: how many stay as they are, heard: news before that, abort}
 		this.rows = new Map(); // number of line -> element
 		this.heard = 0; // news
-		this.v = this.s = 0; // where the screen begins: in the log, and as the browser scrolls
+		this.v = this.s = 0; // where the screen begins in the log, and as the browser scrolls
 		this.range = [0, 0];
 		this.box = find(".log-rows");
 		this.space = find(".log-space");
@@ -45,7 +44,7 @@ class Log {
 		on(this.box, "click", (event) => this.clicked(event));
 		on(this.button, "click", () => {
 			this.follow(true);
-			this.view.focus({ preventScroll: true });
+			this.view.focus();
 		});
 		on(form, "click", (event) => {
 			const step = +event.target.dataset.logStep;
@@ -59,7 +58,7 @@ class Log {
 		on(window, "hashchange", () => this.fromHash());
 		on(document, "visibilitychange", () => this.connect());
 		this.search(null, "");
-		this.resize();
+		this.grow(this.total);
 		this.fromHash() || this.follow(true);
 		this.connect();
 		new ResizeObserver(() => this.scrollTo(this.v)).observe(this.view);
@@ -70,7 +69,7 @@ class Log {
 	get end() { return Math.max(0, this.tall - this.height); }
 	get last() { return Math.min(this.tall, TALLEST) - this.height; }
 
-	// What the browser scrolls to is what is in the log, but for the middle of a log that is taller than a browser can scroll.
+	// From where the browser scrolls to where that is in the log, and back.
 	map(from, end, toEnd) {
 		if (this.tall <= TALLEST || from <= EDGE) return from;
 		if (from >= end - EDGE) return toEnd - (end - from);
@@ -88,7 +87,7 @@ class Log {
 		if (follows !== this.following) this.follow(follows);
 		this.draw();
 		clearTimeout(this.idle);
-		if (this.tall > TALLEST) this.idle = setTimeout(() => this.scrollTo(this.v), 150);
+		this.idle = setTimeout(() => this.scrollTo(this.v), 150);
 	}
 
 	scrollTo(v) {
@@ -112,15 +111,11 @@ class Log {
 		this.button.textContent = more > 0 ? `Follow (${more} new)` : "Follow";
 	}
 
-	resize() {
-		this.space.style.height = Math.min(this.tall, TALLEST) + "px";
-		this.view.style.setProperty("--digits", Math.max(4, String(this.total).length));
-	}
-
 	grow(total) {
 		this.heard++;
 		this.total = total;
-		this.resize();
+		this.space.style.height = Math.min(this.tall, TALLEST) + "px";
+		this.view.style.setProperty("--digits", Math.max(4, `${total}`.length));
 		this.scrollTo(this.v);
 		this.news();
 	}
@@ -153,22 +148,17 @@ class Log {
 
 	fill(n, row) {
 		const line = this.pages.get(pageOf(n))?.lines[(n - 1) % PAGE] ?? { text: "" };
-		const [number, mark, text] = row.children;
+		const [number, sign, text] = row.children;
 		const [letter, title] = MARKS[line.stream] ?? ["", ""];
 		row.className = "log-line " + (letter && line.stream);
 		if (n >= this.range[0] && n <= this.range[1]) row.className += " selected";
 		if (n === this.hits[this.at]) row.className += " current";
 		number.title = line.time ?? "";
-		mark.textContent = letter;
-		mark.title = title;
+		sign.textContent = letter;
+		sign.title = title;
 		const parts = this.pattern ? line.text.split(this.pattern) : [line.text];
-		text.replaceChildren(...parts.map((part, at) => (at % 2 ? this.mark(part) : part)));
-	}
-
-	mark(text) {
-		const mark = document.createElement("mark");
-		mark.append(text);
-		return mark;
+		const mark = (words) => Object.assign(document.createElement("mark"), { textContent: words });
+		text.replaceChildren(...parts.map((part, at) => (at % 2 ? mark(part) : part)));
 	}
 
 	refill() {
@@ -207,9 +197,9 @@ class Log {
 			this.running || this.status("Finished");
 			if (said.total > this.total || !said.lines.length) this.grow(said.total);
 			this.draw();
-		} catch (error) {
+		} catch {
 			page.abort = null;
-			if (error.name === "AbortError") return;
+			if (abort.signal.aborted) return;
 			this.status("Disconnected");
 			setTimeout(() => this.draw(), 3000);
 		}
@@ -217,7 +207,7 @@ class Log {
 
 	async ask(path, abort) {
 		const answer = await fetch(this.base + path, { signal: abort.signal });
-		if (!answer.ok) throw new Error(answer.statusText);
+		if (!answer.ok) throw Error(answer.status);
 		return answer.json();
 	}
 
@@ -329,13 +319,13 @@ class Log {
 				this.searched = total;
 				this.step(this.wants);
 			}
-		} catch (error) {
-			if (error.name !== "AbortError") this.count.textContent = "The search failed";
+		} catch {
+			if (!abort.signal.aborted) this.count.textContent = "The search failed";
 		}
 		if (this.scanner === abort) this.scanner = null;
 	}
 
-	// Goes to the next match in a direction, as soon as it is known which one that is.
+	// Goes to the next match, as soon as it is known which one that is.
 	step(direction) {
 		const { hits, from } = this;
 		const more = this.more && hits.length < HITS;
@@ -347,8 +337,8 @@ class Log {
 			this.at = at;
 			this.show(hits[at]);
 		}
-		const some = this.at < 0 ? (more ? "Searching…" : "Not found") : `${this.at + 1} of ${hits.length}`;
-		this.count.textContent = some + (this.at >= 0 && this.more ? "+" : "");
+		const found = `${this.at + 1} of ${hits.length}${this.more ? "+" : ""}`;
+		this.count.textContent = this.at >= 0 ? found : more ? "Searching…" : "Not found";
 	}
 }
 

@@ -11,6 +11,8 @@ function live(address) {
       const response = await fetch(location.href, { headers: { accept: 'text/html' } });
       if (response.ok && !response.redirected) {
         const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
+        // A log has begun, or is at its end: it has a script of its own, which begins with the page.
+        if (!document.querySelector('[data-keep]') && fresh.querySelector('[data-keep]')) { location.reload(); return; }
         Idiomorph.morph(document.getElementById('main'), fresh.getElementById('main'), {
           ignoreActiveValue: true,
           callbacks: {

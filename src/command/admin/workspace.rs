@@ -162,7 +162,7 @@ async fn define(database: &Database, args: DefineArgs) -> anyhow::Result<()> {
     let changes = WorkspaceChanges {
         public: (args.public || args.private).then_some(args.public),
         default_expiration_delay: days.map(|days| i64::from(days) * DAY),
-        expiration_delay: None,
+        ..WorkspaceChanges::default()
     };
     workspaces.update(&workspace, &scope, changes, None, now).await?;
     if let Some(owners) = owners {

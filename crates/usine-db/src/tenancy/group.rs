@@ -148,6 +148,24 @@ impl GroupManager<'_> {
         transact!(self.0, tx => { insert(&tx, &new, by, now).await }).map_err(|error| taken(error, name))
     }
 
+    /// A new group whose admin is the user who makes it.
+    pub async fn create_with_admin(
+        &self,
+        scope: &Scope,
+        workspace: Option<&Workspace>,
+        name: &str,
+        admin: &User,
+        now: DateTime<Utc>,
+    ) -> Result<Group> {
+        let new = NewGroup { workspace, ..NewGroup::of_scope(name, scope) };
+        transact!(self.0, tx => {
+            let group = insert(&tx, &new, Some(admin.id), now).await?;
+            add(&tx, &group, admin, MembershipRole::Admin, true, Some(admin.id), now).await?;
+            Ok(group)
+        })
+        .map_err(|error| taken(error, name))
+    }
+
     /// Gives a group another name. A system group keeps its own, by which it is found.
     pub async fn rename(&self, group: &Group, name: &str, by: Option<i64>, now: DateTime<Utc>) -> Result<Group> {
         refuse_system(group, "renamed")?;
@@ -262,6 +280,25 @@ impl GroupManager<'_> {
                 }
             }
             Ok(())
+        })
+    }
+
+    /// Gives somebody who is in a group another role in it. Says whether they are still in it.
+    pub async fn set_role(
+        &self,
+        group: &Group,
+        user: &User,
+        role: MembershipRole,
+        by: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        transact!(self.0, tx => {
+            hold_members_of_scope(&tx, group).await?;
+            if membership(&tx, group.id, user.id).await?.is_none() {
+                return Ok(false);
+            }
+            add(&tx, group, user, role, false, by, now).await?;
+            Ok(true)
         })
     }
 

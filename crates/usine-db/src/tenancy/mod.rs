@@ -5,6 +5,7 @@
 //! conditions of queries.
 
 pub mod audit;
+mod browse;
 mod group;
 mod inheritance;
 pub mod permission;
@@ -13,11 +14,12 @@ mod scope;
 mod workspace;
 
 pub use audit::{AuditEntry, AuditLog};
+pub use browse::{GroupFilter, GroupRow, Membership, Roles};
 pub use group::{GroupManager, Member};
 pub use inheritance::ChainError;
 pub use role::RoleHolder;
 pub use scope::ScopeManager;
-pub use workspace::{NewWorkspace, WorkspaceChanges, WorkspaceManager};
+pub use workspace::{MAX_DESCRIPTION, NewWorkspace, WorkspaceChanges, WorkspaceManager};
 
 pub use crate::entity::group::Model as Group;
 pub use crate::entity::scope::Model as Scope;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, Set};
 use serde_json::json;
+use strum::IntoEnumIterator;
 use usine_model::permission::{ScopeRole, WorkspaceRole};
 
 use super::{Group, Scope, ScopeManager, Workspace, WorkspaceManager, audit};
@@ -58,15 +59,26 @@ impl WorkspaceManager<'_> {
         by: Option<i64>,
         now: DateTime<Utc>,
     ) -> Result<()> {
+        transact!(self.0, tx => { revoke_workspace(&tx, workspace, scope, group, role, by, now).await })
+    }
+
+    /// Makes these, and no others, the roles of a group on a workspace.
+    pub async fn set_roles(
+        &self,
+        workspace: &Workspace,
+        scope: &Scope,
+        group: &Group,
+        roles: &[WorkspaceRole],
+        by: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         transact!(self.0, tx => {
-            let gone = workspace_role::Entity::delete_many()
-                .filter(workspace_role::Column::WorkspaceId.eq(workspace.id))
-                .filter(workspace_role::Column::GroupId.eq(group.id))
-                .filter(workspace_role::Column::Role.eq(Text(role)))
-                .exec(tx.connection())
-                .await?;
-            if gone.rows_affected > 0 {
-                note(&tx, "revoke_role", &workspace.full_name(scope), group, role, by, now).await?;
+            for role in WorkspaceRole::iter() {
+                if roles.contains(&role) {
+                    grant_workspace(&tx, workspace, scope, group, role, by, now).await?;
+                } else {
+                    revoke_workspace(&tx, workspace, scope, group, role, by, now).await?;
+                }
             }
             Ok(())
         })
@@ -107,15 +119,25 @@ impl ScopeManager<'_> {
         by: Option<i64>,
         now: DateTime<Utc>,
     ) -> Result<()> {
+        transact!(self.0, tx => { revoke_scope(&tx, scope, group, role, by, now).await })
+    }
+
+    /// Makes these, and no others, the roles of a group on a scope.
+    pub async fn set_roles(
+        &self,
+        scope: &Scope,
+        group: &Group,
+        roles: &[ScopeRole],
+        by: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         transact!(self.0, tx => {
-            let gone = scope_role::Entity::delete_many()
-                .filter(scope_role::Column::ScopeId.eq(scope.id))
-                .filter(scope_role::Column::GroupId.eq(group.id))
-                .filter(scope_role::Column::Role.eq(Text(role)))
-                .exec(tx.connection())
-                .await?;
-            if gone.rows_affected > 0 {
-                note(&tx, "revoke_role", &scope.name, group, role, by, now).await?;
+            for role in ScopeRole::iter() {
+                if roles.contains(&role) {
+                    grant_scope(&tx, scope, group, role, by, now).await?;
+                } else {
+                    revoke_scope(&tx, scope, group, role, by, now).await?;
+                }
             }
             Ok(())
         })
@@ -173,6 +195,47 @@ pub(crate) async fn grant_scope(
         scope_role::Entity::insert(row).on_conflict(unless_there).exec_without_returning(tx.connection()).await?;
     if written > 0 {
         note(tx, "grant_role", &scope.name, group, role, by, now).await?;
+    }
+    Ok(())
+}
+
+async fn revoke_workspace(
+    tx: &WriteTransaction,
+    workspace: &Workspace,
+    scope: &Scope,
+    group: &Group,
+    role: WorkspaceRole,
+    by: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let gone = workspace_role::Entity::delete_many()
+        .filter(workspace_role::Column::WorkspaceId.eq(workspace.id))
+        .filter(workspace_role::Column::GroupId.eq(group.id))
+        .filter(workspace_role::Column::Role.eq(Text(role)))
+        .exec(tx.connection())
+        .await?;
+    if gone.rows_affected > 0 {
+        note(tx, "revoke_role", &workspace.full_name(scope), group, role, by, now).await?;
+    }
+    Ok(())
+}
+
+async fn revoke_scope(
+    tx: &WriteTransaction,
+    scope: &Scope,
+    group: &Group,
+    role: ScopeRole,
+    by: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let gone = scope_role::Entity::delete_many()
+        .filter(scope_role::Column::ScopeId.eq(scope.id))
+        .filter(scope_role::Column::GroupId.eq(group.id))
+        .filter(scope_role::Column::Role.eq(Text(role)))
+        .exec(tx.connection())
+        .await?;
+    if gone.rows_affected > 0 {
+        note(tx, "revoke_role", &scope.name, group, role, by, now).await?;
     }
     Ok(())
 }

@@ -12,6 +12,9 @@ use crate::database::transact;
 use crate::entity::{scope, workspace};
 use crate::{Database, Error, Result};
 
+/// Longest description of a workspace, in bytes.
+pub const MAX_DESCRIPTION: usize = 50_000;
+
 /// Makes and finds workspaces.
 #[derive(Clone, Copy)]
 pub struct WorkspaceManager<'a>(pub &'a Database);
@@ -29,13 +32,15 @@ pub struct NewWorkspace<'a> {
 
 /// What is to change in a workspace; `None` stays.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct WorkspaceChanges {
+pub struct WorkspaceChanges<'a> {
     /// Whether anybody may look.
     pub public: Option<bool>,
     /// Seconds until artifacts and work requests without own delay expire; 0 is never.
     pub default_expiration_delay: Option<i64>,
     /// Seconds until the workspace itself expires; `Some(None)` is never.
     pub expiration_delay: Option<Option<i64>>,
+    /// What is said of the workspace, as Markdown.
+    pub description: Option<&'a str>,
 }
 
 impl WorkspaceManager<'_> {
@@ -127,7 +132,7 @@ impl WorkspaceManager<'_> {
         &self,
         workspace: &Workspace,
         scope: &Scope,
-        changes: WorkspaceChanges,
+        changes: WorkspaceChanges<'_>,
         by: Option<i64>,
         now: DateTime<Utc>,
     ) -> Result<Workspace> {
@@ -146,6 +151,12 @@ impl WorkspaceManager<'_> {
             if let Some(delay) = changes.expiration_delay.filter(|delay| *delay != workspace.expiration_delay) {
                 change.expiration_delay = Set(delay);
                 said.insert("expiration_delay".to_owned(), json!([workspace.expiration_delay, delay]));
+            }
+            if let Some(text) = changes.description.filter(|text| *text != workspace.description) {
+                check_description(text)?;
+                change.description = Set(text.to_owned());
+                // The log says that it changed; both texts would be too much.
+                said.insert("description".to_owned(), json!("changed"));
             }
             if said.is_empty() {
                 return Ok(workspace.clone());
@@ -192,6 +203,17 @@ impl Workspace {
     pub fn facts(&self, scope: &Scope) -> WorkspaceFacts {
         WorkspaceFacts { scope: scope.facts(), id: self.id, public: self.public }
     }
+}
+
+fn check_description(text: &str) -> Result<()> {
+    if text.len() > MAX_DESCRIPTION {
+        return Err(Error::Invalid(format!("description: has more than {MAX_DESCRIPTION} bytes")));
+    }
+    // PostgreSQL stores none.
+    if text.contains('\0') {
+        return Err(Error::Invalid("description: has a null character".to_owned()));
+    }
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 use usine_model::work_request::{Results, Statuses, TaskType};
 
+use super::manager::OPEN;
 use super::{WorkRequest, WorkRequestManager};
 use crate::entity::work_request::{self, Column};
 use crate::worker::occupying;
@@ -49,8 +50,7 @@ pub struct ListFilter {
     pub after: Option<Cursor>,
 }
 
-/// Conditions as the partial indexes have them: SQLite uses an index only if the text of its condition is there.
-const OPEN: &str = "status IN ('blocked', 'pending', 'running')";
+/// Other conditions of partial indexes, like [`OPEN`].
 const ABORTED: &str = "status = 'aborted'";
 const BAD: &str = "result IN ('failure', 'temporary failure', 'error')";
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use usine_db::tenancy::{ChainError, Scope, Workspace};
 use usine_db::{ScopeManager, WorkspaceManager};
-use usine_model::permission::{WORKSPACE_CAN_CONFIGURE, WORKSPACE_CAN_DISPLAY};
+use usine_model::permission::{PermissionContext, WORKSPACE_CAN_CONFIGURE, WORKSPACE_CAN_DISPLAY};
 use usine_protocol::workspace::{ChainElement, InheritanceChain};
 
 use crate::auth::Requester;
@@ -56,34 +56,58 @@ async fn replace(
     let scope = &requester.scope;
     requester.check(&WORKSPACE_CAN_CONFIGURE, &workspace.facts(scope), &workspace.full_name(scope))?;
     let body: InheritanceChain = parse_body(&body, "workspace inheritance")?;
-    let invalid = |reason: String| ApiError::bad_request("Invalid inheritance chain").detail(reason);
-    if body.chain.len() > InheritanceChain::MAX_LENGTH {
-        return Err(invalid(format!("a workspace has at most {} parents", InheritanceChain::MAX_LENGTH)));
+    let mut parents = Vec::with_capacity(body.chain.len().min(InheritanceChain::MAX_LENGTH));
+    for element in body.chain.iter().take(InheritanceChain::MAX_LENGTH + 1) {
+        parents.push(find(&state, &requester, element).await?);
+    }
+    let written = set_chain(&state, &requester.context, user.id, (&workspace, scope), parents).await;
+    written.map_err(|refusal| match refusal {
+        Refusal::Invalid(reason) => ApiError::bad_request("Invalid inheritance chain").detail(reason),
+        Refusal::Private(reason) => ApiError::forbidden("Workspace cannot be inherited").detail(reason),
+        Refusal::Failed(error) => error,
+    })?;
+    Ok(Json(present(&state, &requester, &workspace).await?))
+}
+
+/// Why a chain is not taken.
+pub(crate) enum Refusal {
+    /// It makes no sense.
+    Invalid(String),
+    /// It names a private workspace of another scope.
+    Private(String),
+    /// Anything else.
+    Failed(ApiError),
+}
+
+/// Makes these workspaces, which the user may see, the parents of another one, in this order.
+pub(crate) async fn set_chain(
+    state: &AppState,
+    context: &PermissionContext,
+    user_id: i64,
+    (workspace, scope): (&Workspace, &Scope),
+    mut parents: Vec<(Workspace, Scope)>,
+) -> Result<(), Refusal> {
+    if parents.len() > InheritanceChain::MAX_LENGTH {
+        return Err(Refusal::Invalid(format!("a workspace has at most {} parents", InheritanceChain::MAX_LENGTH)));
     }
     let manager = WorkspaceManager(&state.database);
-    let present_parents = manager.inheritance(&workspace).await?;
-    let mut parents = Vec::with_capacity(body.chain.len());
-    for element in &body.chain {
-        let parent = find(&state, &requester, element).await?;
-        let is_new = present_parents.iter().all(|(known, _)| known.id != parent.0.id);
-        if is_new && !parent.0.public && parent.1.id != scope.id {
-            let detail = format!("{} is private and in another scope", parent.0.full_name(&parent.1));
-            return Err(ApiError::forbidden("Workspace cannot be inherited").detail(detail));
+    let failed = |error: usine_db::Error| Refusal::Failed(error.into());
+    let present = manager.inheritance(workspace).await.map_err(failed)?;
+    for (parent, its_scope) in &parents {
+        let is_new = present.iter().all(|(known, _)| known.id != parent.id);
+        if is_new && !parent.public && its_scope.id != scope.id {
+            let detail = format!("{} is private and in another scope", parent.full_name(its_scope));
+            return Err(Refusal::Private(detail));
         }
-        parents.push(parent);
     }
-    // Parents that the requester cannot see stay: they could not be named.
-    let hidden = present_parents
-        .into_iter()
-        .filter(|(parent, scope)| !requester.may(&WORKSPACE_CAN_DISPLAY, &parent.facts(scope)));
-    parents.extend(hidden);
-    manager.set_inheritance(&workspace, scope, &parents, Some(user.id), state.now()).await.map_err(
-        |error| match error {
-            ChainError::Invalid(reason) => invalid(reason),
-            ChainError::Database(error) => error.into(),
-        },
-    )?;
-    Ok(Json(present(&state, &requester, &workspace).await?))
+    // Parents that the user cannot see stay: they could not be named.
+    let sees = |(parent, scope): &(Workspace, Scope)| WORKSPACE_CAN_DISPLAY.allows(context, &parent.facts(scope));
+    parents.extend(present.into_iter().filter(|parent| !sees(parent)));
+    let written = manager.set_inheritance(workspace, scope, &parents, Some(user_id), state.now()).await;
+    written.map_err(|error| match error {
+        ChainError::Invalid(reason) => Refusal::Invalid(reason),
+        ChainError::Database(error) => failed(error),
+    })
 }
 
 /// The workspace that an element names, by id or by name, if the requester may see it.

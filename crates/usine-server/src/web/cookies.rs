@@ -46,6 +46,18 @@ pub(super) fn set(name: &str, value: &str, life: Duration, secure: bool) -> Head
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
+/// A cookie for what is below a path, which no link of another site brings along.
+pub(super) fn set_below(path: &str, name: &str, value: &str, life: Duration, secure: bool) -> HeaderValue {
+    let cookie = Cookie::build((name, value))
+        .path(path)
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(secure)
+        .max_age(life)
+        .build();
+    HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! of them share. Every form carries the secret of its browser ([`csrf`]); nothing changes by a GET. A page that shows what
 //! changes is told of changes ([`live`]), fetches itself again and shows the difference.
 
+mod account;
 mod artifact;
 mod assets;
 pub mod cookies;
@@ -24,6 +25,7 @@ mod scope;
 mod search;
 mod show;
 mod submit;
+mod tenancy;
 mod work_request;
 mod worker;
 mod workspace;
@@ -48,6 +50,8 @@ pub fn routes() -> Routes {
         .merge(live::routes())
         .merge(login::routes())
         .merge(enrolment::routes())
+        .merge(account::routes())
+        .merge(tenancy::routes())
         .merge(home::routes())
         .merge(scope::routes())
         .merge(workspace::routes())

@@ -27,7 +27,7 @@ const HISTORY: u64 = 200;
 const ROWS: usize = 50;
 
 /// Bars of one plot, and its measures in the units of its view box.
-const BARS: usize = 60;
+const BARS: usize = 30;
 const HEIGHT: f64 = 60.0;
 const STEP: f64 = 12.0;
 

@@ -32,8 +32,8 @@ pub(super) fn missing() -> ApiError {
 }
 
 impl InScope {
-    async fn of(state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
-        let guest = Guest::of(state, parts).await?;
+    /// The scope that the address names, if this guest may see it.
+    pub async fn seen_by(guest: Guest, state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
         let name = parameter(parts, state, "scope").await?;
         let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?.ok_or_else(missing)?;
         if guest.may(&SCOPE_CAN_DISPLAY, &scope.facts()) { Ok(Self { guest, scope }) } else { Err(missing()) }
@@ -51,7 +51,17 @@ impl FromRequestParts<AppState> for InScope {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        Self::of(state, parts).await
+        Self::seen_by(Guest::of(state, parts).await?, state, parts).await
+    }
+}
+
+impl InWorkspace {
+    /// The workspace that the address names, if this guest may see it.
+    pub async fn seen_by(guest: Guest, state: &AppState, parts: &mut Parts) -> ApiResult<Self> {
+        let scope = parameter(parts, state, "scope").await?;
+        let workspace = parameter(parts, state, "workspace").await?;
+        let place = of_address(state, &guest, &scope, &workspace).await?;
+        Ok(Self { guest, place })
     }
 }
 
@@ -59,11 +69,7 @@ impl FromRequestParts<AppState> for InWorkspace {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        let guest = Guest::of(state, parts).await?;
-        let scope = parameter(parts, state, "scope").await?;
-        let workspace = parameter(parts, state, "workspace").await?;
-        let place = of_address(state, &guest, &scope, &workspace).await?;
-        Ok(Self { guest, place })
+        Self::seen_by(Guest::of(state, parts).await?, state, parts).await
     }
 }
 

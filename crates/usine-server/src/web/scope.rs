@@ -8,6 +8,7 @@ use usine_db::WorkspaceManager;
 use super::frame::Frame;
 use super::home::Workspaces;
 use super::place::InScope;
+use super::tenancy::options::{Link, of_scope};
 use crate::problem::ApiResult;
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -20,6 +21,7 @@ pub(super) fn routes() -> Routes {
 #[template(path = "scope.html")]
 struct ScopePage {
     frame: Frame,
+    options: Vec<Link>,
     workspaces: Workspaces,
 }
 
@@ -29,5 +31,6 @@ async fn show(State(state): State<AppState>, InScope { guest, scope }: InScope) 
     let workspaces = Workspaces::of(&state, places, false).await?;
     let title = if scope.label.is_empty() { &scope.name } else { &scope.label };
     let frame = guest.frame(title).live("/-/live/");
-    guest.show(&ScopePage { frame, workspaces })
+    let options = of_scope(&guest, &scope);
+    guest.show(&ScopePage { frame, options, workspaces })
 }

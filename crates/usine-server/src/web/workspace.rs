@@ -13,6 +13,8 @@ use usine_model::work_request::{Results, Statuses};
 use super::frame::Frame;
 use super::home::in_days;
 use super::place::InWorkspace;
+use super::tenancy::markdown;
+use super::tenancy::options::{Link, of_workspace};
 use super::work_request::may_submit;
 use super::work_request::rows::Rows;
 use crate::permissions::Place;
@@ -32,7 +34,10 @@ pub(super) fn routes() -> Routes {
 struct WorkspacePage {
     frame: Frame,
     address: String,
+    options: Vec<Link>,
     workspace: Workspace,
+    /// Safe HTML.
+    description: String,
     expires: String,
     artifacts_expire: String,
     parents: Vec<Place>,
@@ -74,6 +79,8 @@ async fn show(State(state): State<AppState>, InWorkspace { guest, place }: InWor
         frame: frame.of(&place),
         expires: place.workspace.expiration_delay.map_or_else(|| "never".to_owned(), in_days),
         artifacts_expire: in_days(place.workspace.default_expiration_delay),
+        options: of_workspace(&guest, &place),
+        description: markdown(&place.workspace.description),
         workspace: place.workspace.clone(),
         parents,
         open,

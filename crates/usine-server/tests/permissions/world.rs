@@ -98,6 +98,9 @@ impl Place {
             path.replace("{scope}", scope).replace("{workspace}", workspace).replace("{id}", &id.to_string())
         };
         let body = |value| Some(value);
+        if let Some(address) = self.page(path) {
+            return (address, None);
+        }
         match (method.as_str(), path) {
             ("POST", "/api/1.0/worker/register/") => (path.to_owned(), body(json!({}))),
             ("PUT", "/api/1.0/worker/dynamic-metadata/") => (path.to_owned(), body(json!([]))),
@@ -139,15 +142,42 @@ impl Place {
                 let result = if for_work_request { "" } else { "success" };
                 (at(path, self.running.id), body(json!({"result": result})))
             }
+            ("GET", "/-/live/workspace/{id}/") => (at(path, self.workspace.id), None),
+            ("GET", "/-/status/workers/{name}/") => (path.replace("{name}", &name("busy", &self.workspace)), None),
+            ("GET", path) if path.ends_with("/compare/") => {
+                (format!("{}?a={}&b={}", at(path, 0), self.running.id, self.ended.id), None)
+            }
+            // Without the browser's secret no form is taken: 403, if one may come in at all.
+            ("POST", path) if path.starts_with("/{scope}/") => (at(path, self.ended.id), None),
             ("GET", path) if path.ends_with("/log/search/") => (format!("{}?q=x", at(path, self.running.id)), None),
             ("GET", path) if path.contains("work-request/{id}") => (at(path, self.running.id), None),
             ("POST", "/api/1.0/work-request/get-next-for-worker/") => (path.to_owned(), body(json!({}))),
             ("POST", "/api/1.0/workspace/{workspace}/inheritance/") => (at(path, 0), body(json!({"chain": []}))),
             ("POST", "/api/enroll/") => (path.to_owned(), body(json!({}))),
-            ("GET", path) => (at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce"), None),
+            ("GET", path) => (
+                at(path, 0).replace("{name}", "noop").replace("{nonce}", "no-such-nonce").replace("{file}", "none"),
+                None,
+            ),
             (_, path) if path.starts_with("/-/") => (path.replace("{nonce}", "no-such-nonce"), None),
             _ => panic!("{method} {path}: say how this route is asked for"),
         }
+    }
+}
+
+impl Place {
+    /// The address of a page of users, groups, roles or settings. These are for sessions, not for tokens: what everybody may do there is
+    /// in the table of `web_tenancy`. So it does not matter that nobody and nothing is called so.
+    fn page(&self, path: &str) -> Option<String> {
+        const OF_TENANTS: [&str; 5] = ["/members/", "/groups/", "/roles/", "/configure/", "/inheritance/"];
+        let is_of_tenants = path.starts_with("/{scope}/") && OF_TENANTS.iter().any(|part| path.contains(part));
+        if !is_of_tenants && !path.starts_with("/-/user/") && !path.starts_with("/-/my/") {
+            return None;
+        }
+        let (scope, workspace) = (&self.scope.name, &self.workspace.name);
+        let address = path.replace("{scope}", scope).replace("{workspace}", workspace).replace("{id}", "1");
+        let user = name("viewer", &self.workspace);
+        let address = address.replace("{name}", &user).replace("{user}", &user).replace("{group}", "Owners");
+        Some(address.replace("{*rest}", "token/"))
     }
 }
 

@@ -65,7 +65,7 @@ impl Panel<'_> {
     }
 }
 
-/// The part of the page of a work request that shows its log; `None` if there is none and none will come. `address` is that of the
+/// The part of the page of a work request that shows its log; `None` if there is none and none is being written. `address` is that of the
 /// page; `around` the line that is asked for with `?log=LINE`.
 ///
 /// # Errors
@@ -77,8 +77,7 @@ pub async fn panel(
     around: Option<u64>,
 ) -> ApiResult<Option<String>> {
     let source = LogSource::of(state, row).await?;
-    let running = matches!(*row.status, Statuses::Pending | Statuses::Running);
-    if source.is_none() && !running {
+    if source.is_none() && *row.status != Statuses::Running {
         return Ok(None);
     }
     let mut panel = Panel {

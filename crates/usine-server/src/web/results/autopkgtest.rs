@@ -77,6 +77,13 @@ fn is_error(line: &str) -> bool {
         || ["E: ", "badpkg: ", "blame: "].iter().any(|start| line.starts_with(start))
 }
 
+/// `NAME FAIL reason`, as the summary has it.
+fn is_failure(line: &str, data: &Autopkgtest) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next();
+    words.next() == Some("FAIL") && name.is_some_and(|name| data.results.contains_key(name))
+}
+
 fn of_test(name: &str, start: usize, data: &Autopkgtest) -> Option<Section> {
     let mark = mark(data.results.get(name)?.status);
     Some(Section { mark: Some(mark), is_open: mark.class == "bad", ..Section::new(name, start) })
@@ -120,7 +127,7 @@ pub fn render(data: &Autopkgtest, log: Result<(&Text, &Address), &str>) -> askam
     let statuses =
         [AutopkgtestStatus::Fail, AutopkgtestStatus::Flaky, AutopkgtestStatus::Pass, AutopkgtestStatus::Skip];
     let class = |_: usize, line: &str| {
-        if is_error(line) {
+        if is_error(line) || is_failure(line, data) {
             "bad"
         } else if said(line).is_some() {
             "said"

@@ -18,6 +18,10 @@ const LAST_FINDINGS: usize = 4;
 /// Fields of the summary, and reasons of dose3, that are shown.
 const MAX_FACTS: usize = 40;
 
+/// Fields of the summary that are shown first, if they are there.
+const FACTS: [&str; 6] =
+    ["Fail-Stage", "Package-Time", "Install-Time", "Build-Time", "Build-Space", "Host Architecture"];
+
 const FAILED: Mark = Mark { word: "failed", class: "bad" };
 
 /// What ends a build when it is printed.
@@ -224,7 +228,12 @@ struct Page<'a> {
     findings: Vec<(usize, Cow<'a, str>)>,
     more: usize,
     reasons: Vec<String>,
+    /// Number and title of the section that failed.
+    section: Option<(usize, &'a str)>,
+    /// The fields that people look for.
     facts: Vec<(&'a str, Cow<'a, str>)>,
+    /// The other ones.
+    further: Vec<(&'a str, Cow<'a, str>)>,
     /// Lines before the part that was looked at.
     before: usize,
     sections: Sections<'a>,
@@ -251,7 +260,19 @@ pub fn render(text: &Text, uninstallable: Option<&Dose3Report>, address: &Addres
         findings: log.findings.iter().map(|index| (text.number(*index), shortened(text.line(*index)))).collect(),
         more: log.more,
         reasons: uninstallable.map(reasons).unwrap_or_default(),
-        facts: log.summary.iter().filter(|(name, _)| name != "Status").map(|(name, value)| fact(name, value)).collect(),
+        section: log
+            .sections
+            .iter()
+            .enumerate()
+            .find(|(_, section)| section.mark == Some(FAILED))
+            .map(|(index, section)| (index + 1, section.title.as_str())),
+        facts: FACTS.iter().filter_map(|name| Some(fact(name, field(name)?))).collect(),
+        further: log
+            .summary
+            .iter()
+            .filter(|(name, _)| name != "Status" && !FACTS.contains(&name.as_str()))
+            .map(|(name, value)| fact(name, value))
+            .collect(),
         before: text.number(0) - 1,
         sections: Sections::new(text, &log.sections, class),
     }

@@ -1,5 +1,6 @@
 //! One file: a package and a tarball as lists, a diff with colours, text with numbered lines; of all else the size.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use askama::Template;
@@ -132,10 +133,16 @@ fn render(
     // The last line of it may be cut.
     let whole_lines = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let first = head.map(|bytes| Text::new(&bytes[..whole_lines(bytes)]));
-    let runs = if is_log { log_runs(text) } else { None };
-    let piece = match runs {
+    let findings = if is_log { build_log::parse(text).findings().to_vec() } else { Vec::new() };
+    let piece = match is_log.then(|| log_runs(text, &findings)).flatten() {
         Some(runs) => text.runs(runs),
         None => text.piece(0..text.count(), MAX_SHOWN),
+    };
+    let numbers: BTreeSet<usize> = findings.iter().map(|index| text.number(*index)).collect();
+    let class = |number: usize, line: &str| match () {
+        () if is_diff => super::debdiff::class(line),
+        () if numbers.contains(&number) => "bad",
+        () => "",
     };
     Page {
         address,
@@ -144,21 +151,22 @@ fn render(
         is_diff,
         skipped: first.as_ref().map_or(0, |first| (text.number(0) - 1).saturating_sub(first.count())),
         head: first.as_ref().map(|first| first.piece(0..first.count(), MAX_SHOWN)),
-        piece: if is_diff { piece.classed(|_, line| super::debdiff::class(line)) } else { piece },
+        piece: piece.classed(class),
     }
     .render()
 }
 
 /// Of a log that is too large: the beginning, what is around its findings, the end. `None` if all of it can be shown.
-fn log_runs(text: &Text) -> Option<Vec<Range<usize>>> {
+fn log_runs(text: &Text, findings: &[usize]) -> Option<Vec<Range<usize>>> {
     if text.cost(0..text.count()) <= MAX_SHOWN {
         return None;
     }
     let third = MAX_SHOWN / 3;
     let (head, tail) = text.ends_within(third);
-    let mut runs = vec![0..head];
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    runs.push(0..head);
     let mut left = third;
-    for index in build_log::parse(text).findings() {
+    for index in findings {
         let run = index.saturating_sub(AROUND)..(index + AROUND + 1).min(tail);
         let last = runs.last_mut()?;
         let run = run.start.max(last.end)..run.end;
@@ -230,6 +238,7 @@ mod tests {
             assert!(html.contains(&format!("id=\"L{number}\"")), "{number}");
         }
         assert_eq!(html.matches("left out").count(), 2);
+        assert!(html.contains("id=\"L300001\" class=\"bad\""));
         // Not a log: the failure is like any other line.
         let html = render(&text, None, false, false, String::new(), &address()).unwrap();
         assert!(!html.contains("id=\"L300001\"") && html.contains("id=\"L600001\""));

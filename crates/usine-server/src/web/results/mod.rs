@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use usine_db::Artifact;
 use usine_db::artifact::{File, FileInArtifact};
 use usine_model::artifact::{ArtifactCategory, PackageBuildLog};
@@ -125,8 +126,11 @@ impl About<'_> {
             ArtifactCategory::Piuparts => ("Piuparts", self.piuparts().await?),
             ArtifactCategory::Debdiff => ("Differences", self.debdiff().await?),
             ArtifactCategory::BinaryPackage => ("Package", self.package().await?),
-            ArtifactCategory::SourcePackage => ("Source package", self.control("Source package", "dsc_fields")?),
-            ArtifactCategory::Upload => ("Upload", self.control("Upload", "changes_fields")?),
+            ArtifactCategory::BinaryPackages => ("Packages", self.control("Packages", self.artifact.data.as_object())?),
+            ArtifactCategory::SourcePackage => {
+                ("Source package", self.control("Source package", self.field("dsc_fields"))?)
+            }
+            ArtifactCategory::Upload => ("Upload", self.control("Upload", self.field("changes_fields"))?),
             _ => return Ok(None),
         };
         let html = match view {
@@ -240,9 +244,13 @@ impl About<'_> {
         package::view(stored, &address).await
     }
 
-    /// What the control file in the artifact's data says, and its files.
-    fn control(&self, title: &str, field: &str) -> ApiResult<Found<String>> {
-        let fields = self.artifact.data.get(field).and_then(serde_json::Value::as_object);
+    /// An object in the artifact's data.
+    fn field(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.artifact.data.get(name)?.as_object()
+    }
+
+    /// What is known of packages, and their files, each of which has a view of its own.
+    fn control(&self, title: &str, fields: Option<&Map<String, Value>>) -> ApiResult<Found<String>> {
         rendered(source::render(title, fields, self.files, self.base)).map(Ok)
     }
 }
@@ -250,6 +258,7 @@ impl About<'_> {
 /// Where a file of an artifact is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    name: String,
     base: String,
     path: String,
 }
@@ -257,7 +266,13 @@ pub struct Address {
 impl Address {
     /// Of the file with this path in the artifact with this address.
     pub fn new(base: &str, path: &str) -> Self {
-        Self { base: base.to_owned(), path: in_address(path) }
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        Self { name, base: base.to_owned(), path: in_address(path) }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The page of the file.

@@ -78,7 +78,7 @@ pub async fn view(stored: Stored, address: &Address) -> ApiResult<Found<String>>
         Err(absent) => return Ok(Err(absent)),
     };
     let address = address.clone();
-    let work = move || match Deb::read_all("this file", reader, size, LIMITS) {
+    let work = move || match Deb::read_all(&harmless(address.name()), reader, size, LIMITS) {
         Ok((deb, contents)) => Ok(render(&deb, &contents, size, &address)),
         Err(error) => Err(Absent(format!("{error}."))),
     };

@@ -133,6 +133,8 @@ pub fn parse(text: &Text) -> Log<'_> {
 /// The indented lines from here on.
 fn below(text: &Text, start: usize) -> Vec<Cow<'_, str>> {
     let end = (start..text.count()).find(|index| !text.line(*index).starts_with("  ")).unwrap_or(text.count());
+    let is_said = |index: &usize| !text.line(*index).trim().is_empty();
+    let end = (start..end).rev().find(is_said).map_or(start, |last| last + 1);
     let line = |index| shortened(text.line(index).trim_start());
     if end - start <= FIRST_LINES + LAST_LINES {
         return (start..end).map(line).collect();

@@ -7,9 +7,11 @@ use askama::Template;
 use super::lines::{Piece, Text};
 
 /// What all sections of a page may show together, in bytes: the whole log is a link away. A failed section gets up to half.
-pub const MAX_SHOWN: usize = 256 * 1024;
-/// Sections that a page has; what comes after the last belongs to it.
+pub const MAX_SHOWN: usize = 128 * 1024;
+/// Sections that a page has: from here on, parts of sections are not told apart, and from twice that nothing is.
 const MAX_SECTIONS: usize = 500;
+/// With more sections than that, the table of contents has only those that are no parts of others, and those with a mark.
+const MAX_LISTED: usize = 60;
 
 /// Word and colour for how something went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,9 @@ pub struct Outline {
 impl Outline {
     /// Begins a section. Its heading, which is not among its lines, begins at `heading`.
     pub fn begin(&mut self, heading: usize, section: Section) {
-        self.end_at(heading);
-        if self.sections.len() < MAX_SECTIONS {
+        let most = if section.is_part { MAX_SECTIONS } else { 2 * MAX_SECTIONS };
+        if self.sections.len() < most {
+            self.end_at(heading);
             self.sections.push(section);
         }
     }
@@ -82,6 +85,8 @@ impl Outline {
 #[template(path = "results/sections.html")]
 pub struct Sections<'a> {
     shown: Vec<Shown<'a>>,
+    /// Whether the table of contents has the parts of sections.
+    lists_parts: bool,
 }
 
 struct Shown<'a> {
@@ -101,7 +106,7 @@ impl<'a> Sections<'a> {
             let piece = text.piece(inner.clone(), budget).classed(&class);
             Shown { section, note: note(inner.len(), section.seconds), piece }
         });
-        Self { shown: shown.collect() }
+        Self { shown: shown.collect(), lists_parts: sections.len() <= MAX_LISTED }
     }
 }
 
@@ -114,11 +119,13 @@ fn trimmed(text: &Text, lines: Range<usize>) -> Range<usize> {
 }
 
 fn note(lines: usize, seconds: Option<i64>) -> String {
-    let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
-    match seconds {
-        Some(seconds) => format!("{lines}, {}", duration(seconds)),
-        None => lines,
-    }
+    let time = seconds.map(duration);
+    let lines = match lines {
+        0 => None,
+        1 => Some("1 line".to_owned()),
+        _ => Some(format!("{lines} lines")),
+    };
+    lines.into_iter().chain(time).collect::<Vec<_>>().join(", ")
 }
 
 /// `4 s`, `2 min 4 s`, `1 h 2 min`.
@@ -166,11 +173,16 @@ mod tests {
         let text = Text::new(b"A\n\na\n\nB\nb1\nb2\n");
         let mut outline = Outline::default();
         outline.begin(0, Section::new("A & co", 1));
+        outline.begin(3, Section { seconds: Some(5), ..Section::new("Empty", 4) });
         outline.begin(4, Section { seconds: Some(61), is_open: true, ..Section::new("B", 5) });
         let sections = outline.finish(text.count());
-        assert_eq!(sections.iter().map(|section| section.lines.clone()).collect::<Vec<_>>(), [1..4, 5..7]);
+        assert_eq!(sections.iter().map(|section| section.lines.clone()).collect::<Vec<_>>(), [1..3, 4..4, 5..7]);
         let html = Sections::new(&text, &sections, |number, _| if number == 7 { "bad" } else { "" }).render().unwrap();
         assert!(html.contains("A &#38; co") && html.contains("2 lines, 1 min 1 s"), "{html}");
+        assert!(
+            html.contains("<h3 class=\"section\" id=\"section-2\">Empty <span class=\"dim\">5 s</span></h3>"),
+            "{html}"
+        );
         assert!(
             html.contains("id=\"L3\"") && html.contains("id=\"L7\" class=\"bad\"") && !html.contains("\"L4\""),
             "{html}"
@@ -180,9 +192,12 @@ mod tests {
     #[test]
     fn a_log_cannot_have_too_many() {
         let mut outline = Outline::default();
-        (0..2 * MAX_SECTIONS).for_each(|index| outline.begin(index, Section::new("x", index)));
+        let part = |index| Section { is_part: true, ..Section::new("x", index) };
+        (0..2 * MAX_SECTIONS).for_each(|index| outline.begin(index, part(index)));
+        (2000..4000).for_each(|index| outline.begin(index, Section::new("y", index)));
         let sections = outline.finish(5000);
-        assert_eq!((sections.len(), sections[MAX_SECTIONS - 1].lines.end), (MAX_SECTIONS, 5000));
+        assert_eq!((sections.len(), sections[MAX_SECTIONS - 1].lines.end), (2 * MAX_SECTIONS, 2000));
+        assert_eq!(sections.last().map(|section| section.lines.clone()), Some(2499..5000));
     }
 
     #[test]

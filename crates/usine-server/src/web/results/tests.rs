@@ -81,12 +81,18 @@ async fn results_of_tools() {
         (ArtifactCategory::Lintian, "analysis.json", include_bytes!("fixtures/analysis.json"), "no-manual-page"),
         (ArtifactCategory::Lintian, "analysis.json", b"{}", "is not an analysis of lintian: missing field"),
         (ArtifactCategory::BinaryPackage, "a.deb", include_bytes!("fixtures/tiny_1.2_amd64.deb"), "./usr/bin/tiny"),
-        (ArtifactCategory::BinaryPackage, "a.deb", b"junk", "is not a readable binary package"),
+        (ArtifactCategory::BinaryPackage, "a.deb", b"junk", "&#39;a.deb&#39; is not a readable binary package: "),
     ] {
         let html = World::new().await.file(name, content).await.html(category, json!({})).await;
         assert!(html.contains(expected), "{category}: {html}");
     }
     assert_eq!(world.result(ArtifactCategory::WorkRequestDebugLogs, json!({})).await, None);
+
+    let debs = World::new().await.entry("a_1_all.deb", b"x", true);
+    let data =
+        json!({"srcpkg_name": "a<", "srcpkg_version": "1", "version": "1", "architecture": "all", "packages": ["a"]});
+    let html = debs.html(ArtifactCategory::BinaryPackages, data).await;
+    assert!(html.contains("<dd>a&#60;</dd>") && html.contains("href=\"/s/w/artifact/1/file/a_1_all.deb\""), "{html}");
 }
 
 #[tokio::test]
@@ -128,7 +134,7 @@ async fn tests_are_listed_without_their_log() {
     });
     let html = World::new().await.html(ArtifactCategory::Autopkgtest, data.clone()).await;
     assert!(html.contains("badpkg") && html.contains("This artifact has no file log."), "{html}");
-    let log = include_bytes!("fixtures/autopkgtest.log");
+    let log = include_bytes!("fixtures/autopkgtest.txt");
     let html = World::new().await.file("log", log).await.html(ArtifactCategory::Autopkgtest, data).await;
     assert!(html.contains("id=\"section-1\"") && html.contains("href=\"/s/w/artifact/1/file/log\""), "{html}");
 }
@@ -164,6 +170,39 @@ async fn the_end_of_a_very_large_log_has_the_right_numbers() {
     assert!(html.contains("its first 2049 lines"), "what is not looked at");
     let html = world.shown(ArtifactCategory::PackageBuildLog).await;
     assert!(html.contains("id=\"L1\"") && html.contains(&format!("id=\"L{}\"", count + 1)));
+}
+
+#[test]
+fn damaged_input_is_shown_somehow() {
+    let samples = [
+        &include_bytes!("fixtures/failed.build")[..],
+        include_bytes!("fixtures/autopkgtest.txt"),
+        include_bytes!("fixtures/piuparts-failed.txt"),
+        include_bytes!("fixtures/debdiff-source.txt"),
+        include_bytes!("fixtures/debdiff-binary.txt"),
+        include_bytes!("fixtures/blhc-colour.txt"),
+        include_bytes!("fixtures/tiny_1.2_amd64.deb"),
+    ];
+    let address = Address::new(BASE, "x");
+    for (index, sample) in samples.into_iter().enumerate() {
+        for round in 0..6 {
+            // Cut somewhere, and with some bytes changed to what views look for.
+            let mut bytes = sample[..sample.len() * (round + 1) / 6].to_vec();
+            for (step, byte) in b"\n\x1b[-+@{}:| \xff\0".iter().enumerate() {
+                let place = (step * 7919 + round * 104_729 + index * 31) % bytes.len();
+                bytes[place] = *byte;
+            }
+            let text = lines::Text::new(&bytes);
+            for html in [
+                build_log::render(&text, None, &address),
+                blhc::render(&text, &address),
+                piuparts::render(&text, None, &address),
+                debdiff::render(&text, None, &address),
+            ] {
+                assert!(!html.unwrap().contains('\u{1b}'));
+            }
+        }
+    }
 }
 
 #[test]

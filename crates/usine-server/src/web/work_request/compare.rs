@@ -122,7 +122,7 @@ async fn compare(
         .map(|change| {
             let (class, sign) = match change.tag() {
                 ChangeTag::Delete => ("del", '−'),
-                ChangeTag::Insert => ("add", '+'),
+                ChangeTag::Insert => ("ins", '+'),
                 ChangeTag::Equal => ("", ' '),
             };
             Change { class, sign, text: change.value().trim_end_matches('\n').to_owned() }

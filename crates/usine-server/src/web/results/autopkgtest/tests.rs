@@ -27,7 +27,7 @@ fn address() -> Address {
 
 #[test]
 fn a_real_log() {
-    let text = Text::new(include_bytes!("../fixtures/autopkgtest.log"));
+    let text = Text::new(include_bytes!("../fixtures/autopkgtest.txt"));
     let sections = parse(&text, &real());
     let found: Vec<_> = sections
         .iter()
@@ -51,11 +51,12 @@ fn a_real_log() {
     assert!(row < html.find("<a href=\"#section-4\">greets</a>").unwrap());
     assert!(html.contains("2 FAIL") && html.contains("1 PASS") && html.contains("unknown restriction unknown-thing"));
     assert!(html.contains("autopkgtest -- &#60;x&#62;"));
+    assert!(html.contains("class=\"bad\"><a href=\"#L125\" tabindex=\"-1\">125</a>complains"), "{html}");
 }
 
 #[test]
 fn a_real_log_of_a_test_bed_that_could_not_be_prepared() {
-    let text = Text::new(include_bytes!("../fixtures/autopkgtest-unprepared.log"));
+    let text = Text::new(include_bytes!("../fixtures/autopkgtest-unprepared.txt"));
     let sections = parse(&text, &data(json!({})));
     let last = sections.last().unwrap();
     assert_eq!((last.title.as_str(), last.mark.map(|mark| mark.word), last.is_open), ("greets", Some("error"), true));

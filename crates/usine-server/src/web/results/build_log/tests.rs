@@ -38,7 +38,7 @@ fn a_real_build_that_succeeds() {
     let field = |name: &str| log.summary.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     assert_eq!((field("Status"), field("Space"), field("Package-Time")), (Some("successful"), Some("356"), Some("53")));
     let html = render(&text, None, &address()).unwrap();
-    assert!(!html.contains("Failed here") && html.contains("<dt>Space</dt><dd>356.0 KiB</dd>"), "{html}");
+    assert!(!html.contains("Failed here") && html.contains("<dt>Build-Space</dt><dd>356.0 KiB</dd>"), "{html}");
     assert!(html.contains("<dt>Package-Time</dt><dd>53 s</dd>"));
 }
 
@@ -63,7 +63,7 @@ fn a_real_build_that_does_not_compile() {
     assert!(html.contains(&format!("href=\"/s/w/artifact/1/file/tiny_1.0_amd64.build#L{number}\"")));
     assert!(html.contains(&format!("id=\"L{number}\" class=\"bad\"")));
     assert!(html.find("Failed here").unwrap() < html.find("<dl").unwrap());
-    assert!(html.contains("attempted"));
+    assert!(html.contains("attempted") && html.contains("Section “debian/rules build”"));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_real_build_whose_tests_fail() {
 
 #[test]
 fn a_real_run_of_dpkg_buildpackage_alone() {
-    let text = Text::new(include_bytes!("../fixtures/dpkg-buildpackage.log"));
+    let text = Text::new(include_bytes!("../fixtures/dpkg-buildpackage.build"));
     let log = parse(&text);
     assert!(log.is_failed && log.summary.is_empty());
     assert_eq!(titles(&log), ["Beginning", "dpkg-source --before-build .", "debian/rules clean", "debian/rules build"]);
