@@ -17,6 +17,8 @@ function live(address) {
           ignoreActiveValue: true,
           callbacks: {
             beforeNodeMorphed: (old) => !(old instanceof Element && old.hasAttribute('data-keep')),
+            // What has just been said stays until the next page.
+            beforeNodeRemoved: (old) => !(old instanceof Element && old.matches('.notice[data-keep]')),
             beforeAttributeUpdated: (name) => name !== 'open',
           },
         });
