@@ -2,8 +2,8 @@
 
 use crate::browser::Browser;
 use crate::house::House;
-use crate::{pages, person};
 use crate::support::Outcome;
+use crate::{pages, person};
 
 const TOKENS: &str = "/-/user/alice/token/";
 

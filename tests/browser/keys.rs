@@ -121,7 +121,7 @@ fn keeps_filters_in_the_address(alice: &Browser, house: &House, ids: &[i64]) {
 }
 
 fn keeps_its_colours(alice: &Browser) {
-    let back = || alice.script("return getComputedStyle(document.documentElement).backgroundColor", vec![]);
+    let back = || alice.script("return getComputedStyle(document.body).backgroundColor", vec![]);
     alice.go(LIST);
     let light = back();
     alice.press("dark");

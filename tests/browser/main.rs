@@ -39,6 +39,7 @@ mod source;
 #[allow(dead_code, reason = "the stories of the client need more words")]
 mod support;
 
+mod account;
 mod axe;
 mod browser;
 mod driver;
