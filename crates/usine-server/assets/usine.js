@@ -18,7 +18,7 @@ function live(address) {
           callbacks: {
             beforeNodeMorphed: (old) => !(old instanceof Element && old.hasAttribute('data-keep')),
             // What has just been said stays until the next page.
-            beforeNodeRemoved: (old) => !(old instanceof Element && old.matches('.notice[data-keep]')),
+            beforeNodeRemoved: (old) => !(old instanceof Element && old.hasAttribute('data-said')),
             beforeAttributeUpdated: (name) => name !== 'open',
           },
         });
