@@ -255,12 +255,13 @@ impl Browser {
         self.narrow();
         let script = "const page = document.documentElement;
             if (page.scrollWidth <= page.clientWidth) return [];
+            const scrolls = e => e && e !== page && (getComputedStyle(e).overflowX !== 'visible' || scrolls(e.parentElement));
             return [...document.body.querySelectorAll('*')]
-                .filter(e => e.getBoundingClientRect().right > page.clientWidth + 0.5)
+                .filter(e => e.getBoundingClientRect().right > page.clientWidth + 0.5 && !scrolls(e.parentElement))
                 .map(e => e.outerHTML.slice(0, 120));";
         let wide = self.script(script, vec![]);
         self.wide();
-        assert_eq!(wide, json!([]), "too wide for {NARROW} pixels on {}", self.page());
+        assert_eq!(wide, json!([]), "too wide for {NARROW} pixels on {}", self.address());
     }
 
     /// The console has nothing: no refused resource, no error in a script.

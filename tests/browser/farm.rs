@@ -104,7 +104,7 @@ impl Farm {
         alice.is_in_order();
         alice.choose_files("Files", std::slice::from_ref(&dsc));
         alice.press("Upload");
-        alice.sees("is missing");
+        alice.sees("hello_2.10.orig.tar.gz");
         alice.is_accessible();
         alice.forget_complaints();
 
@@ -129,11 +129,10 @@ impl Farm {
         alice.submits()
     }
 
-    /// The page of a build that runs, until it has ended: it is never loaded anew.
+    /// The page of a build that runs, until it has ended: it is not loaded anew.
     fn watches_the_log(&self, id: i64) {
         let alice = &self.alice;
-        alice.remember_page();
-        alice.within_time("the build to begin", BUILD, || alice.heading().contains("running"));
+        self.begins();
         alice.within_time("the first lines", BUILD, || last_line(alice) > 5);
         assert_eq!(alice.text_of("[data-log-status]"), "Running");
         let before = last_line(alice);
@@ -162,6 +161,13 @@ impl Farm {
         alice.is_remembered_page();
         self.house.wait(id, "success");
         alice.is_in_order();
+    }
+
+    /// Waits on the page of a work request until it runs and its log is there; from then on the page changes by itself.
+    fn begins(&self) {
+        let alice = &self.alice;
+        alice.within_time("a log", BUILD, || alice.heading().contains("running") && alice.count(".log-view") == 1);
+        alice.remember_page();
     }
 
     /// In the log that has ended: search, a line as an address, the whole as a file.
@@ -193,7 +199,7 @@ impl Farm {
         assert_eq!(alice.address(), artifact(upload));
         alice.click_link("lintian");
         let id = alice.submits();
-        alice.remember_page();
+        self.begins();
         alice.within_time("lintian", BUILD, || alice.has("All that lintian said"));
         alice.eventually("the end", || !alice.heading().contains("running"));
         alice.is_remembered_page();

@@ -13,7 +13,6 @@ fn why_it_does_not_run_is_told_until_it_runs() {
     alice.log_in("alice");
     alice.go("/debusine/System/work-request/new/?task=noop");
     let id = alice.submits();
-    alice.remember_page();
     assert!(alice.heading().contains("pending"), "{}", alice.heading());
     alice.within("Why it is not running", |why| {
         assert!(why.has("1 worker could run it but is not connected."), "{}", why.text());
@@ -34,7 +33,6 @@ fn why_it_does_not_run_is_told_until_it_runs() {
     alice.does_not_see("Why it is not running");
     alice.eventually("the end of the log", || alice.text_of("[data-log-status]") == "Finished");
     alice.sees("Cleaning up");
-    alice.is_remembered_page();
     list.sees("0 work requests");
     list.is_remembered_page();
     for browser in [&alice, &list, &queue] {
