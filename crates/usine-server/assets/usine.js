@@ -16,7 +16,7 @@ function live(address) {
         Idiomorph.morph(document.getElementById('main'), fresh.getElementById('main'), {
           ignoreActiveValue: true,
           callbacks: {
-            beforeNodeMorphed: (old) => !(old instanceof Element && old.hasAttribute('data-keep')),
+            beforeNodeMorphed: (old) => !(old instanceof Element && (old.hasAttribute('data-keep') || filled(old))),
             // What has just been said stays until the next page.
             beforeNodeRemoved: (old) => !(old instanceof Element && old.hasAttribute('data-said')),
             beforeAttributeUpdated: (name) => name !== 'open',
@@ -45,6 +45,12 @@ function live(address) {
   document.addEventListener('visibilitychange', watch);
   addEventListener('pagehide', () => source?.close());
   watch();
+}
+
+// What somebody has filled in and not yet sent is theirs.
+function filled(field) {
+  return ('defaultValue' in field && field.value !== field.defaultValue) ||
+    ('defaultChecked' in field && field.checked !== field.defaultChecked);
 }
 
 // One key, or "g" and another, goes where the element with these keys goes.
