@@ -50,6 +50,12 @@ fn a_lower_priority_can_be_given_while_it_waits() {
     alice.go("/debusine/System/work-request/new/?task=noop");
     let id = alice.submits();
     alice.fill("Priority adjustment (0 or less)", "-5");
+    // What others do meanwhile changes the page, but not what is filled in.
+    let mark = "document.activeElement.blur(); document.querySelector('main').append(document.createElement('mark'))";
+    alice.script(mark, vec![]);
+    house.noop("success");
+    alice.eventually("the page to change", || alice.count("main mark") == 0);
+    assert_eq!(alice.field("Priority adjustment (0 or less)"), "-5");
     alice.press("Change");
     alice.eventually("the new priority", || house.show(id)["priority_adjustment"] == -5);
     alice.sees("-5");
