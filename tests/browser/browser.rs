@@ -20,7 +20,7 @@ const NARROW: u32 = 320;
 
 /// A browser with a profile of its own. It looks at one house.
 pub struct Browser {
-    driver: WebDriver,
+    pub(crate) driver: WebDriver,
     url: String,
     /// Where the next links, buttons and fields are looked for; the whole page if there is none.
     part: RefCell<Option<WebElement>>,
@@ -102,6 +102,14 @@ impl Browser {
     pub fn tick(&self, label: &str) {
         let what = self.the_one(find::field(label), &format!("a box {label:?}"));
         if !answer(what.is_selected()).unwrap() {
+            answer(what.click()).unwrap();
+        }
+    }
+
+    /// Takes the tick out of a box, if it has one.
+    pub fn untick(&self, label: &str) {
+        let what = self.the_one(find::field(label), &format!("a box {label:?}"));
+        if answer(what.is_selected()).unwrap() {
             answer(what.click()).unwrap();
         }
     }
@@ -247,12 +255,13 @@ impl Browser {
         self.narrow();
         let script = "const page = document.documentElement;
             if (page.scrollWidth <= page.clientWidth) return [];
+            const scrolls = e => e && e !== page && (getComputedStyle(e).overflowX !== 'visible' || scrolls(e.parentElement));
             return [...document.body.querySelectorAll('*')]
-                .filter(e => e.getBoundingClientRect().right > page.clientWidth + 0.5)
+                .filter(e => e.getBoundingClientRect().right > page.clientWidth + 0.5 && !scrolls(e.parentElement))
                 .map(e => e.outerHTML.slice(0, 120));";
         let wide = self.script(script, vec![]);
         self.wide();
-        assert_eq!(wide, json!([]), "too wide for {NARROW} pixels on {}", self.page());
+        assert_eq!(wide, json!([]), "too wide for {NARROW} pixels on {}", self.address());
     }
 
     /// The console has nothing: no refused resource, no error in a script.
@@ -279,7 +288,7 @@ impl Browser {
     }
 
     /// The only thing of this kind that can be seen; waits for it.
-    fn the_one(&self, by: By, what: &str) -> WebElement {
+    pub(crate) fn the_one(&self, by: By, what: &str) -> WebElement {
         let begin = Instant::now();
         loop {
             let mut found = self.shown(by.clone());
@@ -330,6 +339,9 @@ impl Drop for Browser {
             // Nothing may fail here, or the message that matters is lost.
             if answer(self.driver.screenshot(&picture)).is_ok() {
                 eprintln!("the page that failed: {}", picture.display());
+            }
+            for entry in answer(self.driver.browser_log()).unwrap_or_default() {
+                eprintln!("its console: {}", entry.message);
             }
         }
         let _ = answer(self.driver.clone().quit());

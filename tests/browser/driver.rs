@@ -14,9 +14,11 @@ use thirtyfour::{CapabilitiesHelper, ChromiumLikeCapabilities, DesiredCapabiliti
 use tokio::runtime::Runtime;
 
 /// What Chromium is started with, besides its profile. It is root's, who has no sandbox, and asks nobody but our server.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
+    // What is to be clicked must not glide.
+    "--force-prefers-reduced-motion",
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",

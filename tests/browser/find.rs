@@ -12,6 +12,11 @@ pub fn button(name: &str) -> By {
     named("self::button or self::summary or self::a[@role='button']", name)
 }
 
+/// What opens and closes details, by the beginning of its text.
+pub fn summary(beginning: &str) -> By {
+    By::XPath(format!(".//summary[starts-with(normalize-space(), {})]", quoted(beginning)))
+}
+
 /// A field with this label, around it or beside it.
 pub fn field(label: &str) -> By {
     let name = quoted(label);

@@ -14,31 +14,43 @@
 //! browser.click_link("Work requests");
 //! browser.fill("Task", "noop");
 //! browser.press("Submit");
-//! browser.sees("completed"); // waits for it: what comes without a reload, too
-//! browser.is_in_order(); // axe in light and dark, nothing too wide at 360 px, nothing in the console
+//! browser.sees("success"); // waits for it: what comes without a reload, too
+//! browser.is_in_order(); // axe in light and dark, nothing too wide for a phone, nothing in the console
 //! ```
 //!
 //! Links, buttons and fields are found by what they are called on the page, as a person or a screen reader finds them; there must
 //! be exactly one of that name, or exactly one in [`browser::Browser::within`] a row or region. `Browser::without_javascript(&house)`
-//! is the same browser with scripts switched off. A new page goes into the list of [`pages`], which looks at each page in light and
-//! dark and makes its pictures.
+//! is the same browser with scripts switched off. A new page goes into the lists of [`pages`], which looks at each page in light and
+//! dark and makes pictures of the main ones. What needs an environment or a real build goes to [`farm`], which makes them once.
 //!
 //! When a story fails, the page that it saw is told, and its picture is in `target/tmp/browser/`.
 //!
 //! What is needed: `packaging/setup-host tests`.
 
+#[path = "../../crates/usine-tasks/tests/real/fetch.rs"]
+mod fetch;
 #[path = "../factory/house.rs"]
 #[allow(dead_code, reason = "the stories of the factory need other parts of the house")]
 mod house;
+#[path = "../factory/source.rs"]
+#[allow(dead_code, reason = "the stories of the factory need other packages")]
+mod source;
 #[path = "../client/support.rs"]
 #[allow(dead_code, reason = "the stories of the client need more words")]
 mod support;
 
+mod account;
 mod axe;
 mod browser;
 mod driver;
+mod farm;
 mod find;
+mod hands;
+mod keys;
 mod login;
 mod pages;
 mod person;
+mod private;
+mod reading;
 mod self_test;
+mod waiting;

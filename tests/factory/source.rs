@@ -25,7 +25,7 @@ pub fn next_version(dsc: &Path) -> PathBuf {
     let entry = format!(
         "{name} ({version}+usine1) unstable; urgency=medium\n\n  * Next.\n\n -- Usine <usine@example.org>  Mon, 01 Jan 2024 00:00:00 +0000\n\n"
     );
-    fs::write(&changelog, entry + &old).unwrap();
+    fs::write(&changelog, entry + old.as_str()).unwrap();
     run(&place, &["dpkg-source", "-b", "tree"]);
     let files = fs::read_dir(&place).unwrap().flatten().map(|entry| entry.path());
     files.into_iter().find(|path| path.extension().is_some_and(|suffix| suffix == "dsc")).unwrap()

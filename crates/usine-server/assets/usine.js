@@ -17,6 +17,8 @@ function live(address) {
           ignoreActiveValue: true,
           callbacks: {
             beforeNodeMorphed: (old) => !(old instanceof Element && old.hasAttribute('data-keep')),
+            // What has just been said stays until the next page.
+            beforeNodeRemoved: (old) => !(old instanceof Element && old.hasAttribute('data-said')),
             beforeAttributeUpdated: (name) => name !== 'open',
           },
         });
@@ -120,6 +122,12 @@ document.addEventListener('click', async (event) => {
 document.addEventListener('submit', (event) => {
   const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
+});
+
+// What is not filled in need not be in an address that people keep.
+document.addEventListener('formdata', (event) => {
+  if (event.target.method !== 'get') return;
+  for (const [name, value] of [...event.formData]) if (value === '') event.formData.delete(name);
 });
 
 // A choice that changes the rest of a form or a list takes effect at once.

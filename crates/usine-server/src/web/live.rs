@@ -183,7 +183,8 @@ fn stream_of(state: AppState, watched: Watched, seen: u64) -> ApiResult<Response
             if !missed {
                 wait(&state, &mut listener, &mut watched, end).await?;
             }
-            let event = Event::default().event("changed").data("");
+            // Browsers drop events without data.
+            let event = Event::default().event("changed").data("something");
             Some((Ok::<_, Infallible>(event), (listener, watched, false)))
         }
     });
