@@ -9,9 +9,7 @@ use usine_db::account::User;
 use usine_db::paged::Wanted;
 use usine_db::tenancy::{AuditLog, Group, GroupFilter, NewWorkspace, OWNERS, Roles, Scope, Workspace};
 use usine_db::token::TokenSpec;
-use usine_db::{
-    Database, Error, GroupManager, PermissionManager, ScopeManager, TokenManager, UserManager, WorkspaceManager,
-};
+use usine_db::{Error, GroupManager, PermissionManager, ScopeManager, TokenManager, UserManager, WorkspaceManager};
 use usine_model::permission::{MembershipRole, PermissionContext, ScopeRole, WorkspaceRole};
 
 const ALL: Wanted = Wanted { page: 1, size: 100 };

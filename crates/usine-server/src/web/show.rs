@@ -67,7 +67,7 @@ pub struct Span(pub f64);
 impl Span {
     /// Of a work request: what it has run, so far.
     pub fn of(row: &WorkRequest, now: DateTime<Utc>) -> Option<Self> {
-        let so_far = || (*row.status == Statuses::Running).then(|| row.started_at).flatten().map(|at| now - at);
+        let so_far = || (*row.status == Statuses::Running).then_some(row.started_at).flatten().map(|at| now - at);
         row.duration().or_else(|| so_far().map(|span| span.num_milliseconds() as f64 / 1e3)).map(Self)
     }
 

@@ -86,6 +86,7 @@ stories! {
         let response = server.get(&path(id, "raw/page")).sent(200).await;
         assert_eq!(response.headers()["content-type"], "text/plain");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["content-security-policy"], "sandbox; default-src 'none'");
         server.stop().await;
     }
 

@@ -53,7 +53,7 @@ crate::app::stories! {
         let whole: [(&str, &[u8]); 2] = [("hello_1.0.dsc", dsc.as_bytes()), ("hello_1.0.tar.xz", ORIG)];
 
         for (files, words) in [
-            (&whole[..1], "hello_1.0.tar.xz"),
+            (&whole[..1], "hello_1.0.dsc lists files that are not among these: hello_1.0.tar.xz"),
             (&whole[1..], "Choose a .dsc or a .changes"),
             (&[("hello_1.0.dsc", dsc.as_bytes()), ("hello_1.0.tar.xz", b"other".as_slice())][..], "hello_1.0.tar.xz"),
             (&[("../x.dsc", dsc.as_bytes())][..], "cannot be the name of a file"),

@@ -12,6 +12,7 @@ use usine_model::permission::{
 };
 
 use super::user_address;
+use crate::paths::in_address;
 use crate::problem::ApiResult;
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -96,24 +97,20 @@ async fn show(State(state): State<AppState>, logged_in: LoggedIn, Path(name): Pa
 fn by_scope(guest: &Guest, user: &User, memberships: &[Membership]) -> Vec<InScope> {
     let mut scopes: Vec<InScope> = Vec::new();
     for membership in memberships {
-        let Membership { group, scope, workspace, role } = membership;
+        let Membership { group, scope, role, .. } = membership;
         if !guest.may(&SCOPE_CAN_DISPLAY, &scope.facts()) {
             continue;
         }
         if scopes.last().is_none_or(|last| last.name != scope.name) {
             let may_remove = guest.may(&SCOPE_CAN_MANAGE_MEMBERS, &scope.facts());
-            let path = user_address(&user.username);
-            let remove = may_remove.then(|| {
-                let name = path.trim_start_matches("/-/user/");
-                format!("/{}/-/members/{name}remove/", scope.name)
-            });
+            let removal = || format!("/{}/-/members/{}/remove/", scope.name, in_address(&user.username));
+            let remove = may_remove.then(removal);
             scopes.push(InScope { name: scope.name.clone(), groups: Vec::new(), remove });
         }
         if let Some(link) = visible(guest, membership)
             && let Some(last) = scopes.last_mut()
             && !group.system
         {
-            debug_assert_eq!(workspace.is_some(), group.workspace_id.is_some());
             last.groups.push(Member { link, role: role.to_string() });
         }
     }

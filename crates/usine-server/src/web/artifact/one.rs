@@ -43,6 +43,8 @@ struct OnePage {
     artifact: Artifact,
     view: Option<ResultView>,
     files: Vec<FileRow>,
+    /// Whether the view has a list of the files.
+    view_lists_files: bool,
     unlisted: usize,
     total: Size,
     complete: bool,
@@ -117,6 +119,10 @@ async fn show(
         place: place.address(),
         address,
         view,
+        view_lists_files: matches!(
+            *artifact.category,
+            ArtifactCategory::SourcePackage | ArtifactCategory::Upload | ArtifactCategory::BinaryPackages
+        ),
         unlisted: files.len().saturating_sub(LISTED),
         total: Size(files.iter().map(|(_, content)| content.size.unsigned_abs()).sum()),
         complete: files.iter().all(|(entry, _)| entry.complete),

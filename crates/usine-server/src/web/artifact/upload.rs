@@ -1,6 +1,6 @@
 //! `/{scope}/{workspace}/artifact/new/`: a package from a browser: a `.dsc` or `.changes` with the files that it lists, or a `.deb`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path as FilePath, PathBuf};
 
 use askama::Template;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use usine_db::artifact::NewArtifact;
 use usine_db::{Artifact, ArtifactManager};
-use usine_debian::{LocalArtifact, artifacts_of};
+use usine_debian::{Algorithm, Changes, Dsc, LocalArtifact, NoArtifact, artifacts_of};
 use usine_model::artifact::{ArtifactPath, RelationType, imposed_content_type};
 use usine_model::permission::WORKSPACE_CAN_CREATE_ARTIFACTS;
 use usine_store::{FileId, StoreError};
@@ -114,9 +114,16 @@ async fn receive(
         let files = receive_files(request, &directory).await?;
         let name = primary(files.keys())?;
         let path = directory.path().join(name);
-        let read = tokio::task::spawn_blocking(move || artifacts_of(&path)).await;
-        let artifacts = read.map_err(|error| ApiError::Internal(Box::new(error)))?;
+        let there: BTreeSet<String> = files.keys().cloned().collect();
+        let read = tokio::task::spawn_blocking(move || match missing_files(&path, &there)? {
+            missing if missing.is_empty() => Ok(Ok(artifacts_of(&path)?)),
+            missing => Ok::<_, NoArtifact>(Err(missing)),
+        });
+        let artifacts = read.await.map_err(|error| ApiError::Internal(Box::new(error)))?;
         let artifacts = artifacts.map_err(|error| Refusal::Form(in_words(&error, directory.path())))?;
+        let artifacts = artifacts.map_err(|missing| {
+            Refusal::Form(format!("{name} lists files that are not among these: {}", missing.join(", ")))
+        })?;
         make(&state, &place, user.id, artifacts, &files).await
     };
     match made.await {
@@ -203,6 +210,17 @@ fn primary<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Result<&'a St
         }
     }
     Err(Refusal::Form("Choose a .dsc or a .changes together with all files that it lists, or one .deb".to_owned()))
+}
+
+/// What a control file lists and is not there.
+fn missing_files(path: &FilePath, there: &BTreeSet<String>) -> Result<Vec<String>, usine_debian::Error> {
+    let listing = match path.extension().and_then(|suffix| suffix.to_str()) {
+        Some("dsc") => Dsc::read(path)?.listing().clone(),
+        Some("changes") => Changes::read(path)?.listing().clone(),
+        _ => return Ok(Vec::new()),
+    };
+    let listed = listing.names(Algorithm::Md5).filter(|name| !there.contains(*name));
+    Ok(listed.map(str::to_owned).collect())
 }
 
 /// Makes the artifacts, with all their files; the first extends the others and relates to them.

@@ -177,7 +177,6 @@ async fn submit(
             task_data: data,
             workspace: Some(place.workspace.name.clone()),
             event_reactions: None,
-            ..CreateWorkRequest::default()
         };
         match store(&state, &user, &place, body, deadlines, ResourceLimits::default()).await {
             Ok(row) => {

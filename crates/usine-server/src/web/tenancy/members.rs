@@ -12,6 +12,7 @@ use usine_model::permission::{GROUP_CAN_DISPLAY, MembershipRole, SCOPE_CAN_MANAG
 
 use super::pieces::{Asked, Confirm, Field, Pager};
 use super::{Link, Tenant, find_user, of_scope};
+use crate::paths::in_address;
 use crate::problem::ApiResult;
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -49,13 +50,8 @@ impl MembersPage {
     }
 
     fn removal(&self, member: &Member) -> String {
-        format!("{}{}remove/", self.address, below_users(&member.user.username))
+        format!("{}{}/remove/", self.address, in_address(&member.user.username))
     }
-}
-
-/// `NAME/`, as it stands in addresses.
-fn below_users(username: &str) -> String {
-    format!("{}/", crate::paths::in_address(username))
 }
 
 impl Tenant {

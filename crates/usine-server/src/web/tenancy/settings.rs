@@ -81,7 +81,7 @@ fn form(guest: &Guest, place: &Place, written: &Written, wrong: Wrong) -> ApiRes
         Field::check("public", "Public", !written.public.is_empty())
             .hint("Anybody who may know of the scope may look at what is in the workspace, also without an account."),
         Field::number("expiration_delay", "Expires after days", &written.expiration_delay)
-            .hint("The workspace itself, counted from its last completed work request. Nothing here: it stays.")
+            .hint("The workspace itself, counted from its last completed work request; noted, but this server deletes no workspaces yet. Nothing here: it stays.")
             .wrong(wrong.expiration_delay),
         Field::number(
             "default_expiration_delay",

@@ -142,8 +142,7 @@ impl Filters {
 
 /// What the parameters mean; what cannot be understood restricts nothing, and is named.
 async fn understood(state: &AppState, filters: &Filters, ignored: &mut Vec<String>) -> ApiResult<ListFilter> {
-    let mut filter = ListFilter::default();
-    filter.statuses = match filters.status.as_str() {
+    let statuses = match filters.status.as_str() {
         "" => Vec::new(),
         "open" => vec![Statuses::Blocked, Statuses::Pending, Statuses::Running],
         word => word.parse().map(|status| vec![status]).unwrap_or_else(|_| {
@@ -151,7 +150,7 @@ async fn understood(state: &AppState, filters: &Filters, ignored: &mut Vec<Strin
             Vec::new()
         }),
     };
-    filter.results = match filters.result.as_str() {
+    let results = match filters.result.as_str() {
         "" => Vec::new(),
         "bad" => vec![Results::Failure, Results::TemporaryFailure, Results::Error],
         word => word.parse().map(|result| vec![result]).unwrap_or_else(|_| {
@@ -160,8 +159,8 @@ async fn understood(state: &AppState, filters: &Filters, ignored: &mut Vec<Strin
         }),
     };
     let given = |value: &String| Some(value.clone()).filter(|value| !value.is_empty() && !value.contains('\0'));
-    filter.task_name = given(&filters.task);
-    filter.subject = given(&filters.package);
+    let (task_name, subject) = (given(&filters.task), given(&filters.package));
+    let mut filter = ListFilter { statuses, results, task_name, subject, ..ListFilter::default() };
     if let Some(architecture) = given(&filters.arch) {
         let sets = architectures_of(&state.database).await?;
         let wanted = |(id, has): (i64, Option<String>)| (has.as_ref() == Some(&architecture)).then_some(id);
