@@ -42,6 +42,8 @@ function live(address) {
       source.addEventListener('changed', soon);
     }
   }
+  // Time passes without news, too.
+  setInterval(() => { if (!document.hidden) soon(); }, 15000);
   document.addEventListener('visibilitychange', watch);
   addEventListener('pagehide', () => source?.close());
   watch();

@@ -4,7 +4,7 @@
 use askama::Template;
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use cookie::time::Duration;
 use serde::de::DeserializeOwned;
@@ -265,9 +265,18 @@ impl FromRequestParts<AppState> for LoggedIn {
         let guest = Guest::of(state, parts).await.map_err(IntoResponse::into_response)?;
         match guest.user.clone() {
             Some(user) => Ok(Self { guest, user }),
-            None => Err(super::to_login(&guest.path)),
+            None => Err(super::to_login(&back(parts, &guest.path))),
         }
     }
+}
+
+/// Where to come back to: the page itself, or the one with the form.
+fn back(parts: &Parts, path: &str) -> String {
+    if parts.method == Method::GET {
+        return path.to_owned();
+    }
+    let form = parts.headers.get(header::REFERER).and_then(|referer| referer.to_str().ok()?.parse::<url::Url>().ok());
+    form.map_or_else(|| "/".to_owned(), |form| form.path().to_owned())
 }
 
 /// The fields of a form of ours, from this browser.

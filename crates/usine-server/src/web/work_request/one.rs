@@ -177,7 +177,9 @@ async fn show(
         detail: event.detail.as_ref().map(|detail| yaml(detail).trim().to_owned()).unwrap_or_default(),
     });
     let filter = ArtifactFilter { work_request_id: Some(row.id), ..ArtifactFilter::default() };
-    let made = ArtifactManager(&state.database).list(&filter).await?;
+    let mut made = ArtifactManager(&state.database).list(&filter).await?;
+    // What came first is first: mostly the log, then the packages, then what is made of them.
+    made.reverse();
     let empty = if row.status.is_terminal() { "It left no artifacts." } else { "It has made none yet." };
     let view = view(&state, &place, &row, &made).await?;
     let address = paths::work_request(&place.scope.name, &place.workspace.name, row.id);
