@@ -50,7 +50,7 @@ clients! {
         client.house.write("notes.txt", "hello\n", 0o644);
         let before = client.house.holdings();
         let outcome = client.try_import(&client.house.path().join("notes.txt"));
-        outcome.assert_failed(3, &["can be directly imported"], "a text");
+        outcome.assert_failed(3, &["can be directly imported with this"], "a text");
         // A file of the .changes is missing.
         let made = packages::make(client.house.path());
         std::fs::remove_file(&made.deb).unwrap();

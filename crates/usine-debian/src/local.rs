@@ -23,7 +23,7 @@ pub struct LocalArtifact {
 #[derive(Debug, thiserror::Error)]
 pub enum NoArtifact {
     /// Another kind of file.
-    #[error("Only source packages (.dsc), binary packages (.deb), and source/binary uploads (.changes) can be directly imported. {} is none of them", .0.display())]
+    #[error("Only source packages (.dsc), binary packages (.deb), and source/binary uploads (.changes) can be directly imported with this command. {} is none of them", .0.display())]
     UnknownKind(PathBuf),
     /// A Debian file that cannot be read.
     #[error(transparent)]

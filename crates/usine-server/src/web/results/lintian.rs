@@ -117,11 +117,13 @@ fn groups(analysis: &Analysis) -> Vec<Group<'_>> {
         file: analysis.summary.package_filename.get(name).map(String::as_str),
         tags: tags.into_iter().map(|(name, tags)| named(name, tags)).collect(),
     };
+    // The worst that there is, too, if it may want a look.
+    let worst = found.keys().next().copied().filter(|severity| *severity <= LintianSeverity::Pedantic);
     let group = |(severity, packages): (LintianSeverity, BTreeMap<_, _>)| Group {
         severity,
         class: class(severity),
         count: analysis.tags.iter().filter(|tag| tag.severity == severity).count(),
-        is_open: severity <= LintianSeverity::Warning,
+        is_open: severity <= LintianSeverity::Warning || worst == Some(severity),
         packages: packages.into_iter().map(|(name, tags)| package(name, tags)).collect(),
     };
     found.into_iter().map(group).collect()

@@ -129,7 +129,7 @@ fn strange_logs_are_logs() {
     for bytes in [&b""[..], b"\n\n", b"Status: attempted\n", b"+----\n| x |\n", &[0xff; 1000], b"| a |\n---\n---\n"] {
         let text = Text::new(bytes);
         assert!(!parse(&text).is_failed);
-        assert!(render(&text, None, &address()).unwrap().contains("<h2>Log</h2>"));
+        assert!(render(&text, None, &address()).unwrap().contains("<h2>Log in sections</h2>"));
     }
     let failed = Text::new(b"E: <script>\n");
     assert!(!render(&failed, None, &address()).unwrap().contains("<script>"));
