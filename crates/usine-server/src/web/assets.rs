@@ -37,7 +37,7 @@ pub(super) static CSS: LazyLock<Asset> = LazyLock::new(|| {
 /// Makes one tree of elements from another, and keeps what is the same: focus, selection, place
 /// (<https://github.com/bigskysoftware/idiomorph> 0.8.0, 0BSD).
 pub(super) static IDIOMORPH: LazyLock<Asset> =
-    LazyLock::new(|| script("idiomorph", include_str!("../../assets/idiomorph.min.js")));
+    LazyLock::new(|| script("idiomorph", include_str!("../../assets/idiomorph.js")));
 
 /// Live pages, keys, copying.
 pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| script("usine", include_str!("../../assets/usine.js")));
