@@ -188,7 +188,8 @@ fn stream_of(state: AppState, watched: Watched, seen: u64) -> ApiResult<Response
             Some((Ok::<_, Infallible>(event), (listener, watched, false)))
         }
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
+    // Proxies must not collect events.
+    Ok(([("x-accel-buffering", "no")], Sse::new(stream).keep_alive(KeepAlive::default())).into_response())
 }
 
 /// Waits for a change of what is watched; `None` when the stream is to end.
