@@ -87,7 +87,7 @@ async fn a_package_is_built_and_a_stopped_build_leaves_nothing() {
                 }
             }
         };
-        let chroot = tokio::time::timeout(Duration::from_secs(60), appears).await;
+        let chroot = tokio::time::timeout(Duration::from_secs(300), appears).await;
         cancel.cancel();
         chroot.expect("sbuild says in its log where its chroot is")
     });
