@@ -113,19 +113,46 @@ fn the_pages_of_people_and_places_are_in_order() {
     let mut house = House::new(None);
     house.start_server();
     person::with_password(&house, "alice");
+    person::newcomer(&house, "bob");
+    house.admin(&["group", "create", "debusine/Builders"]);
+    house.admin(&["group", "members", "debusine/Builders", "--add", "bob"]);
+    house.admin(&["workspace", "grant-role", "debusine/System", "viewer", "Builders"]);
     let alice = Browser::of(&house);
     alice.log_in("alice");
+    let link = |page: &str, part: &str| {
+        alice.go(page);
+        let address = alice.script(
+            "return document.querySelector(`main a[href*='${arguments[0]}']`)?.getAttribute('href')",
+            vec![part.into()],
+        );
+        address.as_str().unwrap_or_else(|| panic!("{page} has no link to {part}:\n{}", alice.page())).to_owned()
+    };
+    let set = link("/debusine/System/roles/add/", "/roles/set/");
+    let delete = link("/debusine/System/roles/", "/roles/delete/");
     pages::all_of(
         &alice,
         &[
             "/-/user/alice/groups/",
             "/debusine/-/members/",
+            "/debusine/-/members/bob/remove/",
             "/debusine/-/groups/",
+            "/debusine/-/groups/-/create/",
+            "/debusine/-/groups/Builders/",
+            "/debusine/-/groups/Builders/audit-log/",
+            "/debusine/-/groups/Builders/edit/bob/",
+            "/debusine/-/groups/Builders/remove/bob/",
+            "/debusine/-/groups/Builders/delete/",
             "/debusine/-/roles/",
+            "/debusine/-/roles/add/",
             "/debusine/System/configure/",
             "/debusine/System/inheritance/",
             "/debusine/System/roles/",
+            "/debusine/System/roles/add/",
+            &set,
+            &delete,
             "/debusine/System/groups/",
+            "/debusine/System/groups/-/create/",
+            "/debusine/System/artifact/new/",
         ],
     );
 }
