@@ -7,7 +7,6 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use usine_db::{WorkRequestManager, WorkerManager, WorkspaceManager};
-use usine_model::permission::WORK_REQUEST_CAN_DISPLAY;
 
 use super::frame::{Frame, Guest};
 use super::redirect;
@@ -54,7 +53,6 @@ async fn search(State(state): State<AppState>, guest: Guest, Query(asked): Query
     let number = text.strip_prefix('#').unwrap_or(&text).parse::<i64>().ok();
     if let Some(id) = number
         && let Some((row, place)) = visible_work_request_anywhere(&state, &guest.context, &id.to_string()).await?
-        && guest.may(&WORK_REQUEST_CAN_DISPLAY, &place.work_request(&row))
     {
         return Ok(redirect(&paths::work_request(&place.scope.name, &place.workspace.name, row.id)));
     }
