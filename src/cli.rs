@@ -55,6 +55,8 @@ pub enum Commands {
     Setup(command::setup::Args),
     /// Check this machine: tools, namespaces, database, connection; say what to do, or do it
     Doctor(command::doctor::Args),
+    /// Measure how fast this program is on this machine
+    Bench(command::bench::Args),
     /// Print a completion script for a shell
     Completions(command::completions::Args),
     /// Write the manual pages into a directory
@@ -65,7 +67,7 @@ pub enum Commands {
 const GROUPS: &[(&str, &[&str])] = &[
     ("Use a server", &["setup", "work-request", "artifact", "workspace", "check", "task"]),
     ("Run a server or a worker", &["server", "worker", "standalone", "admin"]),
-    ("Help yourself", &["doctor", "completions", "man"]),
+    ("Help yourself", &["doctor", "bench", "completions", "man"]),
 ];
 
 const FIRST_STEPS: &str = "\

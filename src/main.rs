@@ -67,6 +67,7 @@ async fn run(cli: Cli) -> anyhow::Result<Code> {
         Commands::Admin(args) => command::admin::run(args).await,
         Commands::Setup(args) => command::setup::run(args, &cli.connection).await,
         Commands::Doctor(args) => command::doctor::run(args, &cli.connection).await,
+        Commands::Bench(args) => command::bench::run(args).await,
         Commands::Completions(args) => command::completions::run(args),
         Commands::Man(args) => command::man::run(args),
     }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod artifact;
+pub mod bench;
 pub mod check;
 pub mod completions;
 pub mod doctor;
