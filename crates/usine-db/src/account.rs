@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
 use usine_model::entropy::Entropy;
+use usine_model::fair_share::DEFAULT_WEIGHT;
 use usine_model::names;
 use usine_model::permission::GlobalPermission;
 
@@ -65,6 +66,8 @@ impl UserManager<'_> {
                 is_system: Set(false),
                 date_joined: Set(now),
                 last_login: Set(None),
+                share_weight: Set(DEFAULT_WEIGHT),
+                max_running: Set(None),
             };
             Ok(row.insert(tx.connection()).await?)
         });

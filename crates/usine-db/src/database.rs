@@ -1,19 +1,21 @@
 //! The door to SQLite and PostgreSQL: connecting, one transaction per change, events after commit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, NotSet, Set,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::broadcast;
 
+use crate::batch::Waiting;
+use crate::bulk;
 use crate::entity::event;
 use crate::error::{Error, Result};
 use crate::meter;
+use crate::interned::{Interned, Learned};
 use crate::migration::Migrator;
 
 /// Key of PostgreSQL's advisory lock on migrations: "usine" in ASCII. It belongs to one database.
@@ -23,7 +25,7 @@ const MIGRATION_LOCK: i64 = 0x75_7369_6e65;
 const MAX_TRIES: u32 = 8;
 
 /// Events that a slow listener may be behind before it must read the database again.
-const EVENT_BACKLOG: usize = 4096;
+const EVENT_BACKLOG: usize = 16_384;
 
 /// Runs a block in one write transaction, again (bounded, with a growing jittered pause) when the database was busy.
 /// The block may run several times: it reads what it needs inside and has no effect outside the database.
@@ -61,6 +63,8 @@ struct Inner {
     reader: DatabaseConnection,
     events: broadcast::Sender<event::Model>,
     retries: AtomicU64,
+    waiting: Mutex<Waiting>,
+    interned: Interned,
 }
 
 /// How many connections a pool has.
@@ -75,6 +79,8 @@ impl Database {
                 .max_connections(max)
                 .min_connections(0)
                 .acquire_timeout(Duration::from_secs(30))
+                // A server may have gone away meanwhile; what was used a moment ago is taken on trust.
+                .test_before_acquire_if_idle_for(Duration::from_secs(30))
                 .sqlx_logging(false)
                 .map_sqlx_sqlite_opts(|sqlite| {
                     use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -87,7 +93,7 @@ impl Database {
                         .foreign_keys(true)
                         .statement_cache_capacity(256)
                 })
-                .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine"));
+                .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine").statement_cache_capacity(256));
             options
         };
         let connect = async |max: u32| -> Result<DatabaseConnection> {
@@ -102,7 +108,7 @@ impl Database {
             (pool.clone(), pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        Ok(Self { inner: Arc::new(Inner { writer, reader, events, retries: AtomicU64::new(0) }) })
+        Ok(Self { inner: Arc::new(Inner { writer, reader, events, retries: AtomicU64::new(0), waiting: Mutex::default(), interned: Interned::default() }) })
     }
 
     /// Brings the schema up to date, in one transaction: whatever interrupts it, nothing is half done. Of several that
@@ -128,6 +134,16 @@ impl Database {
     /// The connection for reading.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.inner.reader
+    }
+
+    /// A number that changes with everything that decides who may do what, and with what is said of workers. Whoever
+    /// remembers something of that asks for the number first, and forgets when it has changed: see
+    /// `migration/generation.rs`.
+    pub async fn generation(&self) -> Result<i64> {
+        let statement = Statement::from_string(self.backend(), "SELECT number FROM generation");
+        let row = self.inner.reader.query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| Error::does_not_exist("Generation", 1))?;
+        Ok(row.try_get("", "number")?)
     }
 
     /// Which engine it is.
@@ -160,13 +176,18 @@ impl Database {
         let _ = self.inner.reader.clone().close().await;
     }
 
+    /// Jobs that wait for the next batch.
+    pub(crate) fn waiting(&self) -> &Mutex<Waiting> {
+        &self.inner.waiting
+    }
+
     pub(crate) async fn begin_write(&self) -> Result<WriteTransaction> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         let transaction = self.inner.writer.begin_with_options(options).await?;
-        Ok(WriteTransaction { transaction, events: Mutex::new(Vec::new()) })
+        Ok(WriteTransaction { transaction, database: self.clone(), events: Mutex::default(), learned: Mutex::default() })
     }
 
     /// Ends one try of [`transact!`]: commits and publishes, or rolls back; `None` means try again.
@@ -177,12 +198,12 @@ impl Database {
         tries: &mut u32,
     ) -> Option<Result<T>> {
         let outcome = match outcome {
-            Ok(value) => match transaction.transaction.commit().await {
-                Ok(()) => {
-                    self.republish(transaction.events.into_inner());
+            Ok(value) => match transaction.commit().await {
+                Ok(events) => {
+                    self.republish(events);
                     Ok(value)
                 }
-                Err(error) => Err(Error::from(error)),
+                Err(error) => Err(error),
             },
             Err(error) => {
                 // The error that led here says more than one of the roll-back.
@@ -223,7 +244,9 @@ fn backoff(tries: u32, spread: u64) -> Duration {
 /// A transaction that changes something, and the events it writes on the way.
 pub(crate) struct WriteTransaction {
     transaction: DatabaseTransaction,
-    events: Mutex<Vec<event::Model>>,
+    database: Database,
+    events: Mutex<Vec<event::NewEvent>>,
+    learned: Mutex<Learned>,
 }
 
 impl WriteTransaction {
@@ -232,19 +255,35 @@ impl WriteTransaction {
         &self.transaction
     }
 
-    /// Writes an event; it is published if and when the transaction commits.
-    pub(crate) async fn record(&self, event: event::NewEvent) -> Result<()> {
-        let row = event::ActiveModel {
-            id: NotSet,
-            created_at: Set(event.at),
-            kind: Set(crate::Text(event.kind)),
-            work_request_id: Set(event.work_request_id),
-            worker_id: Set(event.worker_id),
-            user_id: Set(event.user_id),
-            detail: Set(event.detail),
+    /// Ids that the database has given to what never changes.
+    pub(crate) fn interned(&self) -> &Interned {
+        &self.database.inner.interned
+    }
+
+    /// Notes ids that are to be remembered when the transaction has committed.
+    pub(crate) fn learn(&self, note: impl FnOnce(&mut Learned)) {
+        note(&mut self.learned.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes an event: it is written at the end of the transaction, and published if and when that commits.
+    pub(crate) fn record(&self, event: event::NewEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    /// Writes the events and commits.
+    async fn commit(self) -> Result<Vec<event::Model>> {
+        let events = self.events.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let rows = events.iter().cloned().map(event::ActiveModel::from).collect();
+        let ids = match bulk::insert(&self.transaction, rows).await {
+            Ok(ids) => ids,
+            Err(error) => {
+                // The error that led here says more than one of the roll-back.
+                let _ = self.transaction.rollback().await;
+                return Err(error);
+            }
         };
-        let written = row.insert(&self.transaction).await?;
-        self.events.lock().await.push(written);
-        Ok(())
+        self.transaction.commit().await?;
+        self.database.inner.interned.learn(self.learned.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(events.into_iter().zip(ids).map(|(event, id)| event.written_as(id)).collect())
     }
 }

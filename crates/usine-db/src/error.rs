@@ -54,6 +54,9 @@ pub enum Error {
     /// The database itself.
     #[error("database error: {0}")]
     Database(DbErr),
+    /// The program stops, or has a fault: whether the change was made is not known.
+    #[error("interrupted before its end was seen")]
+    Interrupted,
     /// The database was busy, again and again.
     #[error("the database stayed busy after {tries} tries: {last}")]
     StillBusy {

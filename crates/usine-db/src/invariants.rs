@@ -32,8 +32,10 @@ const INVARIANTS: &[(&str, &str)] = &[
          (SELECT COUNT(*) FROM work_request w WHERE w.worker_id = k.id AND w.status IN ('pending', 'running'))",
     ),
     (
-        "a pending work request has its requirements interned",
-        "SELECT w.id FROM work_request w WHERE w.status = 'pending' AND w.requirement_set_id IS NULL",
+        "a pending work request is in the lane of its requirements and its owners",
+        "SELECT w.id FROM work_request w WHERE w.status = 'pending' AND NOT EXISTS (SELECT 1 FROM lane l \
+         WHERE l.id = w.lane_id AND l.requirement_set_id = w.requirement_set_id \
+           AND l.workspace_id = w.workspace_id AND l.created_by_id = w.created_by_id)",
     ),
     (
         "only a blocked work request that replaces another one rests",

@@ -7,11 +7,14 @@
 
 pub mod account;
 pub mod artifact;
+mod batch;
+mod bulk;
 mod database;
 pub mod enrolment;
 pub mod entity;
 mod error;
 pub mod expiry;
+mod interned;
 pub mod invariants;
 pub mod meter;
 mod migration;

@@ -170,8 +170,13 @@ impl TokenManager<'_> {
 
     /// The token with exactly this key, or `None`. Expired ones are not found; disabled ones are: callers look.
     pub async fn get_token_or_none(&self, token_key: &str, now: DateTime<Utc>) -> Result<Option<Token>> {
+        self.by_hash(&hash_of(token_key), now).await
+    }
+
+    /// The same by the hash of the key.
+    pub async fn by_hash(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Token>> {
         let found = token::Entity::find()
-            .filter(token::Column::Hash.eq(hash_of(token_key).0))
+            .filter(token::Column::Hash.eq(hash.0.clone()))
             .filter(unexpired(now))
             .one(self.0.reader())
             .await?;
@@ -195,15 +200,16 @@ impl TokenManager<'_> {
         }
     }
 
-    /// Notes that a token was presented. Over HTTP that is written every five minutes at most, unless `always`.
-    pub async fn seen(&self, token: &Token, always: bool, now: DateTime<Utc>) -> Result<()> {
+    /// Notes that a token was presented. Over HTTP that is written every five minutes at most, unless `always`. Whether it
+    /// was written.
+    pub async fn seen(&self, token: &Token, always: bool, now: DateTime<Utc>) -> Result<bool> {
         if !always && token.last_seen_at.is_some_and(|seen| now - seen < LAST_SEEN_RESOLUTION) {
-            return Ok(());
+            return Ok(false);
         }
         transact!(self.0, tx => {
             let seen = token::ActiveModel { id: Set(token.id), last_seen_at: Set(Some(now)), ..Default::default() };
             token::Entity::update(seen).validate()?.exec(tx.connection()).await?;
-            Ok(())
+            Ok(true)
         })
     }
 }
@@ -280,7 +286,7 @@ pub(crate) async fn set_enabled(tx: &WriteTransaction, id: i64, enabled: bool, n
     let user = worker::Entity::find().filter(worker::Column::TokenId.eq(id)).one(tx.connection()).await?;
     if let Some(worker) = user {
         let kind = if enabled { EventKind::WorkerEnabled } else { EventKind::WorkerDisabled };
-        tx.record(NewEvent::of_worker(kind, worker.id, now)).await?;
+        tx.record(NewEvent::of_worker(kind, worker.id, now));
     }
     Ok(())
 }
@@ -292,8 +298,13 @@ pub(crate) async fn insert(
     hash: &TokenHash,
     now: DateTime<Utc>,
 ) -> Result<Token> {
+    Ok(row_of(spec, hash, now)?.insert(tx.connection()).await?)
+}
+
+/// The row of a token, after checking that its links fit its type.
+pub(crate) fn row_of(spec: &TokenSpec, hash: &TokenHash, now: DateTime<Utc>) -> Result<token::ActiveModel> {
     check(spec)?;
-    let row = token::ActiveModel {
+    Ok(token::ActiveModel {
         id: NotSet,
         hash: Set(hash.0.clone()),
         token_type: Set(Text(spec.token_type)),
@@ -307,8 +318,7 @@ pub(crate) async fn insert(
         enabled: Set(spec.enabled),
         explicit_grants_only: Set(spec.explicit_grants_only),
         last_seen_at: Set(None),
-    };
-    Ok(row.insert(tx.connection()).await?)
+    })
 }
 
 fn check(spec: &TokenSpec) -> Result<()> {

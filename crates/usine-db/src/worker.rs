@@ -1,6 +1,6 @@
 //! `Worker` and `WorkerManager`: who can be given work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
@@ -120,7 +120,7 @@ impl WorkerManager<'_> {
             };
             let registered = change.update(tx.connection()).await?;
             token::Entity::delete_by_id(activation.id).exec(tx.connection()).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerRegistered, registered.id, now)).await?;
+            tx.record(NewEvent::of_worker(EventKind::WorkerRegistered, registered.id, now));
             Ok(Some(registered))
         })
     }
@@ -227,6 +227,24 @@ impl WorkerManager<'_> {
             )
     }
 
+    /// The workers that could be given work if they had room: connected, with an enabled token; the longest connected
+    /// first. Ids only, because the rest of them rarely changes.
+    pub async fn ready(&self) -> Result<Vec<i64>> {
+        let enabled = Condition::any()
+            .add(token::Column::Enabled.eq(true))
+            .add(worker::Column::WorkerType.eq(Text(WorkerType::Celery)));
+        let ready = self.connected().left_join(token::Entity).filter(enabled);
+        Ok(ready.select_only().column(worker::Column::Id).into_tuple().all(self.0.reader()).await?)
+    }
+
+    /// The workers whose tokens are not enabled.
+    pub async fn disabled(&self) -> Result<BTreeSet<i64>> {
+        let disabled = worker::Entity::find().inner_join(token::Entity).filter(token::Column::Enabled.eq(false));
+        let ids: Vec<i64> =
+            disabled.select_only().column(worker::Column::Id).into_tuple().all(self.0.reader()).await?;
+        Ok(ids.into_iter().collect())
+    }
+
     /// Clears the connected marks that a crash left behind; run once when the server starts.
     pub async fn mark_all_disconnected(&self) -> Result<u64> {
         transact!(self.0, tx => {
@@ -276,7 +294,8 @@ impl Worker {
     pub async fn mark_connected(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
         transact!(database, tx => {
             set_connected(&tx, self.id, Some(now)).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerConnected, self.id, now)).await
+            tx.record(NewEvent::of_worker(EventKind::WorkerConnected, self.id, now));
+            Ok(())
         })?;
         self.connected_at = Some(now);
         Ok(())
@@ -293,7 +312,7 @@ impl Worker {
                 .exec(tx.connection())
                 .await?;
             if gone.rows_affected > 0 {
-                tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, self.id, now)).await?;
+                tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, self.id, now));
             }
             Ok(())
         })?;
@@ -353,7 +372,8 @@ impl Worker {
                 ..Default::default()
             };
             worker::Entity::update(change).validate()?.exec(tx.connection()).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerMetadata, self.id, now)).await
+            tx.record(NewEvent::of_worker(EventKind::WorkerMetadata, self.id, now));
+            Ok(())
         })?;
         self.dynamic_metadata = value;
         self.dynamic_metadata_updated_at = Some(now);
@@ -372,7 +392,8 @@ impl Worker {
             let change =
                 worker::ActiveModel { id: Set(self.id), static_metadata: Set(value.clone()), ..Default::default() };
             worker::Entity::update(change).validate()?.exec(tx.connection()).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerMetadata, self.id, now)).await
+            tx.record(NewEvent::of_worker(EventKind::WorkerMetadata, self.id, now));
+            Ok(())
         })?;
         self.static_metadata = value;
         Ok(())
@@ -492,7 +513,7 @@ async fn create_with_fqdn(tx: &WriteTransaction, fqdn: &str, spec: NewWorker, no
         match row.insert(&savepoint).await.map_err(Error::from) {
             Ok(worker) => {
                 savepoint.commit().await?;
-                tx.record(NewEvent::of_worker(EventKind::WorkerRegistered, worker.id, now)).await?;
+                tx.record(NewEvent::of_worker(EventKind::WorkerRegistered, worker.id, now));
                 return Ok(worker);
             }
             Err(error) if error.violates_unique("worker", "name") => savepoint.rollback().await?,

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod entropy;
 pub mod event;
 pub mod expiry;
+pub mod fair_share;
 pub mod lookup;
 pub mod matching;
 pub mod names;

@@ -1,20 +1,23 @@
 //! Who is asking: the `Token` and `X-Debusine-Scope` headers and the cookie of a session, read once for each request.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use usine_db::account::User;
 use usine_db::tenancy::Scope;
 use usine_db::{
-    PermissionManager, ScopeManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager,
-    Worker, WorkspaceManager,
+    PermissionManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager,
+    Worker,
 };
 use usine_model::permission::{Actor, Facts, OwnWorkRequest, PermissionContext, Predicate, SCOPE_CAN_DISPLAY};
-use usine_model::token::TokenType;
+use usine_model::token::{TokenType, hash_of};
 use usine_model::work_request::Statuses;
 use usine_protocol::{SCOPE_HEADER, TOKEN_HEADER};
 use usine_tasks::input_artifact_ids;
 
+use crate::memory::Known;
 use crate::old_worker;
 use crate::problem::{ApiError, ApiResult};
 use crate::routes::Access;
@@ -30,6 +33,8 @@ pub struct Requester {
     pub identity: Identity,
     /// What predicates ask.
     pub context: PermissionContext,
+    /// What held when the request came.
+    pub known: Arc<Known>,
 }
 
 /// The kinds of requesters. An unknown, expired or disabled token is nobody's.
@@ -38,11 +43,11 @@ pub enum Identity {
     /// Nobody in particular.
     Anonymous,
     /// A user's program.
-    User(Box<User>),
+    User(Arc<User>),
     /// A user's browser.
-    Session(Box<User>),
+    Session(Arc<User>),
     /// A worker.
-    Worker(Box<Worker>, Box<Token>),
+    Worker(Arc<Worker>, Arc<Token>),
     /// A worker, for the one work request that it runs.
     WorkRequest(Box<WorkRequest>),
     /// A machine that may register.
@@ -58,25 +63,31 @@ pub struct Visitor {
     pub identity: Identity,
     /// What predicates ask.
     pub context: PermissionContext,
+    /// What held when the request came.
+    pub known: Arc<Known>,
 }
 
 impl Visitor {
     /// Whoever sends this request, if the route admits them.
     pub async fn of(state: &AppState, parts: &Parts) -> ApiResult<Self> {
+        Self::among(state, parts, state.memory.now(&state.database).await?).await
+    }
+
+    async fn among(state: &AppState, parts: &Parts, known: Arc<Known>) -> ApiResult<Self> {
         let access = parts.extensions.get::<Access>();
         let access = *access.ok_or_else(|| ApiError::Internal("a route does not say who may come in".into()))?;
-        let (mut identity, mut context) = identify(state, parts).await?;
+        let (mut identity, mut context) = identify(state, &known, parts).await?;
         if !access.is_of_workers() {
             (identity, context) = old_worker::acting(state, identity, context).await?;
         }
-        if access.admits(&identity) { Ok(Self { identity, context }) } else { Err(identity.refusal()) }
+        if access.admits(&identity) { Ok(Self { identity, context, known }) } else { Err(identity.refusal()) }
     }
 }
 
 impl Requester {
     /// Whoever sends this request, about this scope, if the route admits them and they may know of the scope.
-    pub async fn of(state: &AppState, parts: &Parts, scope: Scope) -> ApiResult<Self> {
-        let Visitor { identity, context } = Visitor::of(state, parts).await?;
+    pub async fn of(state: &AppState, parts: &Parts, scope: Scope, known: Arc<Known>) -> ApiResult<Self> {
+        let Visitor { identity, context, known } = Visitor::among(state, parts, known).await?;
         // Workers are no tenants: their calls are about no scope. What a work request may see is listed in it. Who has but grants sees
         // of a scope what nobody sees.
         let seen = match context.actor {
@@ -86,7 +97,7 @@ impl Requester {
             _ => SCOPE_CAN_DISPLAY.allows(&context, &scope.facts()),
         };
         if seen {
-            Ok(Self { scope, identity, context })
+            Ok(Self { scope, identity, context, known })
         } else {
             let text = format!("{} cannot display scope {}", identity.name(), scope.name);
             Err(ApiError::Text(StatusCode::FORBIDDEN, text))
@@ -148,8 +159,8 @@ pub fn presented_key(parts: &Parts) -> Option<&str> {
 }
 
 /// Who it is by token or session, and what they may do.
-async fn identify(state: &AppState, parts: &Parts) -> ApiResult<(Identity, PermissionContext)> {
-    let by_token = by_key(state, presented_key(parts)).await?;
+async fn identify(state: &AppState, known: &Known, parts: &Parts) -> ApiResult<(Identity, PermissionContext)> {
+    let by_token = by_known_key(state, known, presented_key(parts)).await?;
     let session = match cookies::session(&parts.headers) {
         Some(key) => SessionManager(&state.database).user(&key, state.now()).await?,
         None => None,
@@ -161,7 +172,7 @@ async fn identify(state: &AppState, parts: &Parts) -> ApiResult<(Identity, Permi
         )),
         ((Identity::Anonymous, _), Some(user)) => {
             let context = PermissionManager(&state.database).context_of(&user).await?;
-            Ok((Identity::Session(Box::new(user)), context))
+            Ok((Identity::Session(Arc::new(user)), context))
         }
         (by_token, _) => Ok(by_token),
     }
@@ -169,13 +180,39 @@ async fn identify(state: &AppState, parts: &Parts) -> ApiResult<(Identity, Permi
 
 /// Whose key it is, and what they may do.
 pub async fn by_key(state: &AppState, key: Option<&str>) -> ApiResult<(Identity, PermissionContext)> {
+    by_known_key(state, &*state.memory.now(&state.database).await?, key).await
+}
+
+async fn by_known_key(
+    state: &AppState,
+    known: &Known,
+    key: Option<&str>,
+) -> ApiResult<(Identity, PermissionContext)> {
+    let Some(hash) = key.map(hash_of) else { return Ok((Identity::Anonymous, PermissionContext::default())) };
+    if let Some((token, identity, context)) = known.token(&hash.0)
+        && token.expire_at.is_none_or(|expire_at| expire_at >= state.now())
+    {
+        if TokenManager(&state.database).seen(&token, false, state.now()).await? {
+            known.forget_token(&hash.0);
+        }
+        return Ok((identity, context));
+    }
+    let Some(token) = TokenManager(&state.database).by_hash(&hash, state.now()).await? else {
+        return Ok((Identity::Anonymous, PermissionContext::default()));
+    };
+    let written = TokenManager(&state.database).seen(&token, false, state.now()).await?;
+    let (identity, context) = of_token(state, &token).await?;
+    if !written && matches!(identity, Identity::User(_) | Identity::Worker(..)) {
+        known.remember_token(token, &identity, &context);
+    }
+    Ok((identity, context))
+}
+
+/// Whose a token is, and what they may do.
+async fn of_token(state: &AppState, token: &Token) -> ApiResult<(Identity, PermissionContext)> {
     let nobody = || (Identity::Anonymous, PermissionContext::default());
     let actor = |actor| PermissionContext { actor, ..PermissionContext::default() };
-    let Some(key) = key else { return Ok(nobody()) };
-    let (database, now) = (&state.database, state.now());
-    let tokens = TokenManager(database);
-    let Some(token) = tokens.get_token_or_none(key, now).await? else { return Ok(nobody()) };
-    tokens.seen(&token, false, now).await?;
+    let database = &state.database;
     if !token.enabled {
         return Ok(nobody());
     }
@@ -192,10 +229,10 @@ pub async fn by_key(state: &AppState, key: Option<&str>) -> ApiResult<(Identity,
             } else {
                 permissions.context_of(&user).await?
             };
-            Ok((Identity::User(Box::new(user)), context))
+            Ok((Identity::User(Arc::new(user)), context))
         }
         TokenType::Worker => Ok(match token.worker(database).await? {
-            Some(worker) => (Identity::Worker(Box::new(worker), Box::new(token)), actor(Actor::Worker)),
+            Some(worker) => (Identity::Worker(Arc::new(worker), Arc::new(token.clone())), actor(Actor::Worker)),
             None => nobody(),
         }),
         TokenType::WorkRequest => {
@@ -238,14 +275,15 @@ impl FromRequestParts<AppState> for Requester {
             None => state.config.default_scope.clone(),
             Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         };
-        let scope = ScopeManager(&state.database).get_scope_or_none(&name).await?;
+        let known = state.memory.now(&state.database).await?;
+        let scope = known.scope(&state.database, &name).await?;
         let scope = scope.ok_or_else(|| ApiError::Text(StatusCode::NOT_FOUND, format!("Scope {name:?} not found")))?;
-        let requester = Self::of(state, parts, scope).await?;
+        let requester = Self::of(state, parts, scope, known).await?;
         match (header, &requester.context.work_request) {
             // Old workers name no scope. They mean that of the work request.
             (None, Some(own)) => {
-                let (_, scope) = WorkspaceManager(&state.database).get(own.workspace_id).await?;
-                Ok(Self { scope, ..requester })
+                let place = requester.known.place(&state.database, own.workspace_id).await?;
+                Ok(Self { scope: place.scope, ..requester })
             }
             _ => Ok(requester),
         }

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod channel;
 pub mod config;
 pub mod live_log;
+pub mod memory;
 mod old_worker;
 pub mod paths;
 pub mod permissions;

@@ -51,7 +51,7 @@ impl Place {
 /// The workspace of this name (or the default one) in the requester's scope, if the requester may see it.
 pub async fn visible_workspace(state: &AppState, requester: &Requester, name: Option<&str>) -> ApiResult<Workspace> {
     let (scope, default) = (&requester.scope, state.config.default_workspace.as_str());
-    let found = WorkspaceManager(&state.database).get_workspace_or_none(scope, name.unwrap_or(default)).await?;
+    let found = requester.known.workspace(&state.database, scope, name.unwrap_or(default)).await?;
     let seen = found.filter(|workspace| requester.may(&WORKSPACE_CAN_DISPLAY, &workspace.facts(scope)));
     match (seen, name) {
         (Some(workspace), _) => Ok(workspace),

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use usine_db::artifact::{Artifact, ArtifactManager};
 use usine_db::tenancy::Workspace;
 use usine_db::work_request::SchedulerTags;
-use usine_db::{Database, GroupManager, PermissionManager, UserManager, WorkspaceManager};
+use usine_db::{Database, PermissionManager, UserManager, WorkspaceManager};
 use usine_model::lookup::{LookupElement, LookupSingle};
 use usine_model::permission::ARTIFACT_CAN_DISPLAY;
 use usine_model::tags;
 use usine_tasks::{Derived, Input, InputLookup, Resolved, ResolvedArtifact, ServerFacts, Task, TaskDataError};
 
+use crate::memory::GroupName;
 use crate::permissions::Place;
 
 /// Task data that cannot be used: what is wrong, by path; or the database failed.
@@ -154,21 +155,20 @@ fn no_collections(field: &str, lookup: &str) -> TaskDataError {
 }
 
 /// What the work request requires of workers, and provides for them: where it is, and of whom.
-pub async fn scheduler_tags(
-    database: &Database,
+pub fn scheduler_tags(
     task: &dyn Task,
     data: &Value,
     resolved: &Resolved,
     place: &Place,
-    creator: i64,
+    groups: &[GroupName],
     facts: &ServerFacts,
-) -> Result<SchedulerTags, RequirementError> {
+) -> Result<SchedulerTags, TaskDataError> {
     let scope = &place.scope.name;
     let mut provided = task.provided_tags(data, resolved);
     provided.insert(tags::task_scope(scope));
     provided.insert(tags::task_workspace(scope, &place.workspace.name));
-    for (scope, workspace, group) in GroupManager(database).names_of(creator).await? {
-        provided.insert(tags::task_group(&scope, workspace.as_deref(), &group));
+    for (scope, workspace, group) in groups {
+        provided.insert(tags::task_group(scope, workspace.as_deref(), group));
     }
     Ok(SchedulerTags { required: task.required_tags(data, &facts.fallback_architecture)?, provided })
 }

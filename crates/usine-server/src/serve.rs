@@ -27,6 +27,7 @@ use usine_store::{FileStore, LocalStore, Uploads};
 use crate::channel::{self, Hub};
 use crate::config::Config;
 use crate::live_log::LiveLogs;
+use crate::memory::Memory;
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
 use crate::web::{self, Live, LogPages, LoginLimit};
@@ -104,6 +105,7 @@ impl Server {
             uploads,
             clock,
             entropy,
+            memory: Memory::default(),
             config,
             hub: Hub::default(),
             live_logs,

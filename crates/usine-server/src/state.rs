@@ -14,6 +14,7 @@ use usine_tasks::ServerFacts;
 use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
+use crate::memory::Memory;
 use crate::upkeep::{Logs, Storage};
 use crate::web::{Live, LogPages, LoginLimit};
 
@@ -35,6 +36,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Where random bytes come from.
     pub entropy: Arc<dyn Entropy>,
+    /// Who may do what.
+    pub memory: Memory,
     /// What the server was told.
     pub config: Config,
     /// Who is connected.

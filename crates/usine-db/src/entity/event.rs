@@ -1,5 +1,6 @@
 //! What happened, written in the transaction that made it happen.
 
+use sea_orm::NotSet;
 use sea_orm::entity::prelude::*;
 use usine_model::event::EventKind;
 
@@ -71,5 +72,20 @@ impl NewEvent {
     pub(crate) fn detail(mut self, detail: Json) -> Self {
         self.detail = Some(detail);
         self
+    }
+}
+
+impl NewEvent {
+    /// The event, once it has its id.
+    pub(crate) fn written_as(self, id: i64) -> Model {
+        let Self { at, kind, work_request_id, worker_id, user_id, detail } = self;
+        Model { id, created_at: at, kind: Text(kind), work_request_id, worker_id, user_id, detail }
+    }
+}
+
+impl From<NewEvent> for ActiveModel {
+    fn from(new: NewEvent) -> Self {
+        let row = ActiveModel::from(new.written_as(0)).reset_all();
+        Self { id: NotSet, ..row }
     }
 }

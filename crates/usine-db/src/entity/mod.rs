@@ -13,6 +13,7 @@ pub mod file_store;
 pub mod file_upload;
 pub mod group;
 pub mod group_membership;
+pub mod lane;
 pub mod requirement_set;
 pub mod scope;
 pub mod scope_role;

@@ -25,6 +25,10 @@ pub struct Model {
     pub date_joined: DateTimeUtc,
     /// When the person last logged in.
     pub last_login: Option<DateTimeUtc>,
+    /// What it gets of the workers, in proportion to others; 1 to 10,000.
+    pub share_weight: i32,
+    /// How many of its work requests workers may have at a time; null is any number.
+    pub max_running: Option<i32>,
 }
 
 /// What it belongs to.

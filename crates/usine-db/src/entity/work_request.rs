@@ -84,6 +84,8 @@ pub struct Model {
     pub scheduler_tags_required: Json,
     /// Its requirements, interned.
     pub requirement_set_id: Option<i64>,
+    /// Its lane in the queue: its requirements and its owner, interned.
+    pub lane_id: Option<i64>,
     /// Seconds it may run.
     pub deadline_total: Option<i32>,
     /// Seconds it may run without a line of log.

@@ -23,6 +23,10 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// Markdown.
     pub description: String,
+    /// What it gets of the workers, in proportion to others; 1 to 10,000.
+    pub share_weight: i32,
+    /// How many of its work requests workers may have at a time; null is any number.
+    pub max_running: Option<i32>,
 }
 
 /// What it belongs to.

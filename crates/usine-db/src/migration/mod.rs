@@ -1,6 +1,8 @@
 //! The schema and its changes, forward only. Each migration is a text of SQL that both engines understand, but for the
 //! few words in braces. All that a database lacks are done in one transaction, see [`crate::Database::migrate`].
 
+mod generation;
+
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +12,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy), Box::new(Upkeep), Box::new(Pages)]
+        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy), Box::new(Upkeep), Box::new(Pages), Box::new(Shares)]
     }
 }
 
@@ -120,6 +122,27 @@ impl MigrationTrait for Pages {
         let connection = manager.get_connection();
         let sql = dialect(include_str!("m20261129_000005_pages.sql"), connection.get_database_backend());
         connection.execute_unprepared(&sql).await?;
+        Ok(())
+    }
+}
+
+/// Lanes of the queue, shares of owners, and the number that changes with who may do what.
+struct Shares;
+
+impl MigrationName for Shares {
+    fn name(&self) -> &str {
+        "m20261129_000006_shares"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Shares {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let backend = connection.get_database_backend();
+        let sql = dialect(include_str!("m20261129_000006_shares.sql"), backend);
+        connection.execute_unprepared(&sql).await?;
+        connection.execute_unprepared(&generation::triggers(backend)).await?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, Set};
 use serde_json::{Map, json};
+use usine_model::fair_share::DEFAULT_WEIGHT;
 use usine_model::names;
 use usine_model::permission::{PermissionContext, WORKSPACE_CAN_DISPLAY, WorkspaceFacts, WorkspaceRole};
 
@@ -115,6 +116,8 @@ impl WorkspaceManager<'_> {
                 expiration_delay: Set(None),
                 created_at: Set(now),
                 description: Set(String::new()),
+                share_weight: Set(DEFAULT_WEIGHT),
+                max_running: Set(None),
             };
             let workspace = row.insert(tx.connection()).await?;
             let changes = json!({"type": "create", "public": new.public,

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{LockType, OnConflict};
+use sea_orm::sea_query::LockType;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use usine_model::event::EventKind;
 use usine_model::matching::RequirementSet;
 use usine_model::policy::{Deadlines, ResourceLimits};
@@ -14,10 +13,12 @@ use usine_model::tags::Tags;
 use usine_model::work_request::{Results, Statuses, TaskType};
 
 use super::{WorkRequest, WorkRequestManager, change, load};
+use crate::batch::{Asked, Job, Waiting};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
-use crate::entity::{artifact, requirement_set, work_request};
-use crate::{Error, Result, Text};
+use crate::entity::{artifact, work_request};
+use crate::interned::{self, LaneKey};
+use crate::{Error, Result, Text, bulk};
 
 /// Ids in one statement.
 const BATCH: usize = 500;
@@ -91,10 +92,7 @@ impl WorkRequestManager<'_> {
 
     /// Saves a new work request that is ready to run. This is what submitting does.
     pub async fn create(&self, new: &NewWorkRequest, tags: &SchedulerTags, now: DateTime<Utc>) -> Result<WorkRequest> {
-        transact!(self.0, tx => {
-            let row = insert(&tx, new, None, now).await?;
-            mark_pending(&tx, row, tags, false, now).await
-        })
+        self.0.batched(Create { new: new.clone(), tags: tags.clone(), now }).await
     }
 
     /// Makes a blocked work request ready to run.
@@ -120,6 +118,14 @@ pub(super) async fn insert(
     heritage: Option<Heritage<'_>>,
     now: DateTime<Utc>,
 ) -> Result<WorkRequest> {
+    hold(tx, &new.inputs).await?;
+    let mut row = row_of(new, heritage.as_ref(), now)?;
+    insert_all(tx, std::slice::from_mut(&mut row)).await?;
+    Ok(row)
+}
+
+/// The row as it is before it has an id: blocked.
+fn row_of(new: &NewWorkRequest, heritage: Option<&Heritage<'_>>, now: DateTime<Utc>) -> Result<WorkRequest> {
     let name_length = new.task_name.chars().count();
     if !(1..=100).contains(&name_length) {
         return Err(Error::Invalid(format!("task_name: must have 1 to 100 characters, not {name_length}")));
@@ -143,43 +149,67 @@ pub(super) async fn insert(
             })
             .transpose()
     };
-    let workflow_data = match &heritage {
+    let workflow_data = match heritage {
         Some(heritage) => with_retry_count(&heritage.of.workflow_data, heritage.retry_count),
         None => json!({}),
     };
-    let row = work_request::ActiveModel {
+    let old = heritage.map(|heritage| heritage.of);
+    Ok(WorkRequest {
+        id: 0,
+        workspace_id: new.workspace_id,
+        created_at: now,
+        created_by_id: new.created_by_id,
+        pending_at: None,
+        started_at: None,
+        completed_at: None,
+        completed_by_id: None,
+        aborted_by_id: None,
+        status: Text(Statuses::Blocked),
+        result: Text(Results::None),
+        worker_id: None,
+        task_type: Text(new.task_type),
+        task_name: new.task_name.clone(),
+        subject: cut(&new.subject),
+        summary: cut(&new.summary),
+        task_data: new.task_data.clone(),
+        dynamic_task_data: None,
+        configured_task_data: None,
+        version: 0,
+        priority_base: new.priority_base,
+        priority_adjustment: old.map_or(0, |old| old.priority_adjustment),
+        output_data: None,
+        unblock_strategy: "deps".to_owned(),
+        parent_id: None,
+        workflow_root_id: None,
+        workflow_data,
+        event_reactions: new.event_reactions.clone(),
+        expiration_delay: old.and_then(|old| old.expiration_delay),
+        supersedes_id: old.map(|old| old.id),
+        scheduler_tags_provided: old.map_or(json!([]), |old| old.scheduler_tags_provided.clone()),
+        scheduler_tags_required: old.map_or(json!([]), |old| old.scheduler_tags_required.clone()),
+        requirement_set_id: None,
+        lane_id: None,
+        deadline_total: limit(new.deadlines.total)?,
+        deadline_silence: limit(new.deadlines.silence)?,
+        limit_memory: bytes("memory", new.limits.memory)?,
+        limit_disk: bytes("disk", new.limits.disk)?,
+        delayed_until: heritage.and_then(|heritage| heritage.delayed_until),
+    })
+}
+
+/// Writes new rows with their events, and gives them their ids.
+async fn insert_all(tx: &WriteTransaction, rows: &mut [WorkRequest]) -> Result<()> {
+    let models = rows.iter().cloned().map(|row| work_request::ActiveModel {
         id: NotSet,
-        workspace_id: Set(new.workspace_id),
-        created_at: Set(now),
-        created_by_id: Set(new.created_by_id),
-        status: Set(Text(Statuses::Blocked)),
-        result: Set(Text(Results::None)),
-        task_type: Set(Text(new.task_type)),
-        task_name: Set(new.task_name.clone()),
-        subject: Set(cut(&new.subject)),
-        summary: Set(cut(&new.summary)),
-        task_data: Set(new.task_data.clone()),
-        priority_base: Set(new.priority_base),
-        priority_adjustment: Set(heritage.as_ref().map_or(0, |heritage| heritage.of.priority_adjustment)),
-        unblock_strategy: Set("deps".to_owned()),
-        workflow_data: Set(workflow_data),
-        event_reactions: Set(new.event_reactions.clone()),
-        expiration_delay: Set(heritage.as_ref().and_then(|heritage| heritage.of.expiration_delay)),
-        supersedes_id: Set(heritage.as_ref().map(|heritage| heritage.of.id)),
-        scheduler_tags_provided: Set(heritage.as_ref().map_or(json!([]), |old| old.of.scheduler_tags_provided.clone())),
-        scheduler_tags_required: Set(heritage.as_ref().map_or(json!([]), |old| old.of.scheduler_tags_required.clone())),
-        deadline_total: Set(limit(new.deadlines.total)?),
-        deadline_silence: Set(limit(new.deadlines.silence)?),
-        limit_memory: Set(bytes("memory", new.limits.memory)?),
-        limit_disk: Set(bytes("disk", new.limits.disk)?),
-        delayed_until: Set(heritage.as_ref().and_then(|heritage| heritage.delayed_until)),
-        ..Default::default()
-    };
-    hold(tx, &new.inputs).await?;
-    let row = row.insert(tx.connection()).await?;
-    let created = NewEvent::of_work_request(EventKind::Created, row.id, None, now).by(Some(new.created_by_id));
-    tx.record(created).await?;
-    Ok(row)
+        ..work_request::ActiveModel::from(row).reset_all()
+    });
+    let ids = bulk::insert(tx.connection(), models.collect()).await?;
+    for (row, id) in rows.iter_mut().zip(ids) {
+        row.id = id;
+        let created = NewEvent::of_work_request(EventKind::Created, id, None, row.created_at);
+        tx.record(created.by(Some(row.created_by_id)));
+    }
+    Ok(())
 }
 
 /// Words of the task for lists. PostgreSQL's texts cannot hold NUL.
@@ -187,28 +217,35 @@ fn cut(words: &str) -> String {
     words.chars().filter(|char| *char != '\0').take(MAX_WORDS).collect()
 }
 
-/// Makes sure that these artifacts are there, and stay until the transaction ends: expiry, which may be about to delete
-/// them, either has done so or will see the new work request.
+/// Makes sure that these artifacts are there.
 async fn hold(tx: &WriteTransaction, artifacts: &BTreeSet<i64>) -> Result<()> {
-    let mut missing = artifacts.clone();
+    all_there(artifacts, &held(tx, artifacts).await?)
+}
+
+fn all_there(artifacts: &BTreeSet<i64>, there: &BTreeSet<i64>) -> Result<()> {
+    match artifacts.difference(there).next() {
+        Some(id) => Err(Error::does_not_exist("Artifact", id)),
+        None => Ok(()),
+    }
+}
+
+/// Those of the artifacts that are there. They stay until the transaction ends: expiry, which may be about to delete them,
+/// either has done so or will see the new work request.
+async fn held(tx: &WriteTransaction, artifacts: &BTreeSet<i64>) -> Result<BTreeSet<i64>> {
+    let mut there = BTreeSet::new();
     for batch in Vec::from_iter(artifacts.iter().copied()).chunks(BATCH) {
-        let there: Vec<i64> = artifact::Entity::find()
+        let found: Vec<i64> = artifact::Entity::find()
             .select_only()
             .column(artifact::Column::Id)
-            .filter(artifact::Column::Id.is_in(batch.iter().copied()))
+            .filter(artifact::Column::Id.is_in(bulk::padded(batch.iter().copied())))
             .order_by_asc(artifact::Column::Id)
             .lock(LockType::KeyShare)
             .into_tuple()
             .all(tx.connection())
             .await?;
-        for id in there {
-            missing.remove(&id);
-        }
+        there.extend(found);
     }
-    match missing.first() {
-        Some(id) => Err(Error::does_not_exist("Artifact", id)),
-        None => Ok(()),
-    }
+    Ok(there)
 }
 
 /// Workflow data with another count of retries; 0 is not written down.
@@ -229,39 +266,89 @@ pub(super) async fn mark_pending(
     force: bool,
     now: DateTime<Utc>,
 ) -> Result<WorkRequest> {
-    row.state(false).mark_pending(force)?;
-    let set = intern(tx, &RequirementSet::new(&row.task_name, &tags.required, &tags.provided)).await?;
+    let old = row.status;
+    let row = made_pending(tx, row, tags, force, now).await?;
     let ready = work_request::ActiveModel {
-        status: Set(Text(Statuses::Pending)),
-        pending_at: Set(Some(now)),
-        result: Set(Text(Results::None)),
-        completed_at: Set(None),
-        dynamic_task_data: Set(None),
-        configured_task_data: Set(Some(row.task_data.clone())),
-        scheduler_tags_required: Set(json!(tags.required)),
-        scheduler_tags_provided: Set(json!(tags.provided)),
-        requirement_set_id: Set(Some(set)),
-        delayed_until: Set(None),
+        status: Set(row.status),
+        pending_at: Set(row.pending_at),
+        result: Set(row.result),
+        completed_at: Set(row.completed_at),
+        dynamic_task_data: Set(row.dynamic_task_data.clone()),
+        configured_task_data: Set(row.configured_task_data.clone()),
+        scheduler_tags_required: Set(row.scheduler_tags_required.clone()),
+        scheduler_tags_provided: Set(row.scheduler_tags_provided.clone()),
+        requirement_set_id: Set(row.requirement_set_id),
+        lane_id: Set(row.lane_id),
+        delayed_until: Set(row.delayed_until),
         ..Default::default()
     };
-    let row = change(tx, &row, Statuses::Pending, ready).await?;
-    tx.record(NewEvent::of_work_request(EventKind::Pending, row.id, None, now)).await?;
+    let row = change(tx, &WorkRequest { status: old, ..row }, Statuses::Pending, ready).await?;
+    tx.record(NewEvent::of_work_request(EventKind::Pending, row.id, None, now));
     Ok(row)
 }
 
-/// The id of a requirement set, which is written if it is new.
-async fn intern(tx: &WriteTransaction, set: &RequirementSet) -> Result<i64> {
-    let definition = json!(set);
-    let digest = hex::encode(Sha256::digest(definition.to_string().as_bytes()));
-    let known = || requirement_set::Entity::find().filter(requirement_set::Column::Digest.eq(digest.clone()));
-    if let Some(row) = known().one(tx.connection()).await? {
-        return Ok(row.id);
+/// The row as it is when it is ready to run.
+async fn made_pending(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    tags: &SchedulerTags,
+    force: bool,
+    now: DateTime<Utc>,
+) -> Result<WorkRequest> {
+    row.state(false).mark_pending(force)?;
+    let set = RequirementSet::new(&row.task_name, &tags.required, &tags.provided);
+    let requirement_set_id = interned::requirement_set(tx, set).await?;
+    let key = LaneKey { requirement_set_id, workspace_id: row.workspace_id, created_by_id: row.created_by_id };
+    let lane = interned::lane(tx, key).await?;
+    Ok(WorkRequest {
+        status: Text(Statuses::Pending),
+        pending_at: Some(now),
+        result: Text(Results::None),
+        completed_at: None,
+        dynamic_task_data: None,
+        configured_task_data: Some(row.task_data.clone()),
+        scheduler_tags_required: json!(tags.required),
+        scheduler_tags_provided: json!(tags.provided),
+        requirement_set_id: Some(requirement_set_id),
+        lane_id: Some(lane),
+        delayed_until: None,
+        ..row
+    })
+}
+
+/// A work request is submitted.
+pub(crate) struct Create {
+    new: NewWorkRequest,
+    tags: SchedulerTags,
+    now: DateTime<Utc>,
+}
+
+impl Job for Create {
+    type Answer = WorkRequest;
+
+    fn queue(waiting: &mut Waiting) -> &mut Vec<Asked<Self>> {
+        &mut waiting.creations
     }
-    let row = requirement_set::ActiveModel { id: NotSet, digest: Set(digest.clone()), definition: Set(definition) };
-    requirement_set::Entity::insert(row)
-        .on_conflict(OnConflict::column(requirement_set::Column::Digest).do_nothing().to_owned())
-        .exec_without_returning(tx.connection())
-        .await?;
-    let row = known().one(tx.connection()).await?;
-    row.map(|row| row.id).ok_or_else(|| Error::does_not_exist("RequirementSet", &digest))
+
+    async fn perform(tx: &WriteTransaction, jobs: &[Asked<Self>]) -> Result<Vec<Result<WorkRequest>>> {
+        let inputs = jobs.iter().flat_map(|asked| &asked.job.new.inputs).copied().collect();
+        let there = held(tx, &inputs).await?;
+        let mut rows = Vec::with_capacity(jobs.len());
+        let mut answers = Vec::with_capacity(jobs.len());
+        for Asked { job: Create { new, tags, now }, .. } in jobs {
+            match all_there(&new.inputs, &there).and_then(|()| row_of(new, None, *now)) {
+                Ok(row) => {
+                    rows.push(made_pending(tx, row, tags, false, *now).await?);
+                    answers.push(Ok(()));
+                }
+                Err(error) => answers.push(Err(error)),
+            }
+        }
+        insert_all(tx, &mut rows).await?;
+        for row in &rows {
+            tx.record(NewEvent::of_work_request(EventKind::Pending, row.id, None, row.created_at));
+        }
+        let mut rows = rows.into_iter();
+        Ok(answers.into_iter().filter_map(|answer| answer.map(|()| rows.next()).transpose()).collect())
+    }
 }

@@ -1,13 +1,16 @@
-//! Handing work requests out to workers, taking their reports, and what happens when a worker is lost.
+//! Handing work requests out to workers, and what happens when a worker is lost.
 //!
 //! Each hand-out is an attempt with a number and a key of its own. Only the live attempt may report; the report of
 //! another one changes nothing, and a repeated report gets the same answer as the first.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    RelationTrait, Set,
+    ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, NotSet, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+    Set,
 };
 use serde_json::json;
 use usine_model::entropy::Entropy;
@@ -18,18 +21,15 @@ use usine_model::token::{TokenHash, TokenKey, TokenType};
 use usine_model::work_request::{Results, Statuses};
 
 use super::create::with_retry_count;
-use super::manager::in_queue_order;
-use super::retry::{RetryError, RetryReason, retry, retry_later};
-use super::{
-    AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed,
-    mark_running,
-};
+use super::retry::{RetryError, RetryReason, retry};
+use super::{AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed};
+use crate::batch::{Asked, Job, Waiting};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
 use crate::entity::{artifact, attempt, token, work_request, worker};
-use crate::token::{NewToken, TokenSpec, insert as insert_token};
+use crate::token::{NewToken, TokenSpec, insert as insert_token, row_of as token_row};
 use crate::worker::{Worker, occupying};
-use crate::{Error, Result, Text};
+use crate::{Error, Result, Text, bulk};
 
 /// A work request on its way to a worker.
 #[derive(Debug, Clone)]
@@ -38,19 +38,6 @@ pub struct HandedOut {
     pub work_request: WorkRequest,
     /// What the worker may do everything with that it needs for it.
     pub key: TokenKey,
-}
-
-/// What came of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportOutcome {
-    /// The result counts.
-    Accepted,
-    /// The very same attempt has reported before.
-    Repeated,
-    /// The attempt is over: aborted, lost, or handed to another.
-    NotRunning,
-    /// The work request does not exist, or the key is not one for it.
-    NotFound,
 }
 
 /// Why a worker lost its work requests.
@@ -94,7 +81,8 @@ impl WorkRequestManager<'_> {
         now: DateTime<Utc>,
     ) -> Result<Option<HandedOut>> {
         let key = TokenKey::generate(entropy);
-        let next = transact!(self.0, tx => { hand_out(&tx, worker, Credential::Fresh(&key), now).await })?;
+        let credential = Credential::Fresh(key.hash());
+        let next = self.0.batched(HandOut { worker: worker.clone(), credential, now }).await?;
         Ok(next.map(|work_request| HandedOut { work_request, key }))
     }
 
@@ -106,7 +94,7 @@ impl WorkRequestManager<'_> {
         own: &TokenHash,
         now: DateTime<Utc>,
     ) -> Result<Option<WorkRequest>> {
-        transact!(self.0, tx => { hand_out(&tx, worker, Credential::Own(own), now).await })
+        self.0.batched(HandOut { worker: worker.clone(), credential: Credential::Own(own.clone()), now }).await
     }
 
     /// What an old worker runs: the work request with a live attempt under the hash of the worker's own token. None if there
@@ -121,41 +109,6 @@ impl WorkRequestManager<'_> {
             .all(self.0.reader())
             .await?;
         Ok(running.pop().filter(|_| running.is_empty()))
-    }
-
-    /// A worker reports a result, with the key of its attempt. After a temporary failure another work request takes its
-    /// place, a bounded number of times; it rests first ([`WorkRequestManager::end_rest`]).
-    pub async fn report(
-        &self,
-        id: i64,
-        key_hash: &TokenHash,
-        result: Results,
-        output: OutputData,
-        now: DateTime<Utc>,
-    ) -> Result<ReportOutcome> {
-        transact!(self.0, tx => {
-            let attempt = attempt::Entity::find()
-                .filter(attempt::Column::WorkRequestId.eq(id))
-                .filter(attempt::Column::TokenHash.eq(key_hash.0.clone()))
-                // An old worker has the same key each time.
-                .order_by_desc(attempt::Column::Number)
-                .one(tx.connection())
-                .await?;
-            let Some(attempt) = attempt else { return Ok(ReportOutcome::NotFound) };
-            let row = load(&tx, id).await?;
-            let live = attempt::Entity::find_by_id(attempt.id).one(tx.connection()).await?;
-            match live.and_then(|attempt| attempt.outcome) {
-                None if *row.status == Statuses::Running => {
-                    let row = mark_completed(&tx, row, result, output.clone(), now).await?;
-                    if result == Results::TemporaryFailure {
-                        retry_later(&tx, row, now).await?;
-                    }
-                    Ok(ReportOutcome::Accepted)
-                }
-                Some(outcome) if outcome == AttemptOutcome::Reported.to_string() => Ok(ReportOutcome::Repeated),
-                _ => Ok(ReportOutcome::NotRunning),
-            }
-        })
     }
 
     /// A worker has fallen silent: all it has not finished is taken from it. Returns the ids.
@@ -185,7 +138,7 @@ impl WorkRequestManager<'_> {
                 let id = row.id;
                 let event = NewEvent::of_work_request(EventKind::WorkerLost, id, Some(worker.id), now)
                     .detail(json!({"reason": "lease-expired", "silent_for": loss.silent_for}));
-                tx.record(event).await?;
+                tx.record(event);
                 if *row.status == Statuses::Pending {
                     de_assign(&tx, row, AttemptOutcome::LeaseExpired, now).await?;
                 } else {
@@ -233,51 +186,126 @@ impl WorkRequestManager<'_> {
 }
 
 /// What a worker does the work of an attempt with.
-#[derive(Clone, Copy)]
-enum Credential<'a> {
-    /// A key made for it.
-    Fresh(&'a TokenKey),
+#[derive(Clone)]
+enum Credential {
+    /// A key made for it, by its hash.
+    Fresh(TokenHash),
     /// The worker's own token.
-    Own(&'a TokenHash),
+    Own(TokenHash),
 }
 
-/// Gives the worker the next work request it is to run.
+/// A worker asks for its next work request.
+pub(crate) struct HandOut {
+    worker: Worker,
+    credential: Credential,
+    now: DateTime<Utc>,
+}
+
+impl Job for HandOut {
+    type Answer = Option<WorkRequest>;
+
+    fn queue(waiting: &mut Waiting) -> &mut Vec<Asked<Self>> {
+        &mut waiting.hand_outs
+    }
+
+    async fn perform(tx: &WriteTransaction, jobs: &[Asked<Self>]) -> Result<Vec<Result<Option<WorkRequest>>>> {
+        let mut answers: Vec<_> = jobs.iter().map(|_| Ok(None)).collect();
+        // A worker that asks twice has lost what it got first: that is for the next round to see.
+        let mut rest: Vec<(usize, &Self)> = jobs.iter().map(|asked| &asked.job).enumerate().collect();
+        while !rest.is_empty() {
+            let mut asking = BTreeSet::new();
+            let (round, later) = rest.into_iter().partition(|(_, job)| asking.insert(job.worker.id));
+            for (index, next) in hand_out(tx, round).await? {
+                answers[index] = Ok(next);
+            }
+            rest = later;
+        }
+        Ok(answers)
+    }
+}
+
+/// What a worker gets.
+struct Next<'a> {
+    job: &'a HandOut,
+    /// As it was before.
+    row: WorkRequest,
+}
+
+/// Gives each of these workers the next work request it is to run, if there is one.
 async fn hand_out(
     tx: &WriteTransaction,
-    worker: &Worker,
-    credential: Credential<'_>,
-    now: DateTime<Utc>,
-) -> Result<Option<WorkRequest>> {
-    let running = work_request::Entity::find()
-        .filter(work_request::Column::WorkerId.eq(worker.id))
-        .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+    jobs: Vec<(usize, &HandOut)>,
+) -> Result<Vec<(usize, Option<WorkRequest>)>> {
+    let workers = jobs.iter().map(|(_, job)| job.worker.id);
+    let held = work_request::Entity::find()
+        .filter(work_request::Column::WorkerId.is_in(bulk::padded(workers)))
+        .filter(occupying())
         .order_by_asc(work_request::Column::Id)
         .lock_exclusive()
         .all(tx.connection())
         .await?;
+    let with_keys = bulk::padded(held.iter().map(|row| row.id));
+    let mut by_worker: HashMap<i64, Vec<WorkRequest>> = HashMap::new();
+    for row in held {
+        by_worker.entry(row.worker_id.unwrap_or_default()).or_default().push(row);
+    }
+    let mut begun = Vec::new();
+    let mut places = Vec::new();
+    for (place, job) in jobs {
+        let held = by_worker.remove(&job.worker.id).unwrap_or_default();
+        if let Some(row) = next_of(tx, job, held).await? {
+            places.push((place, Some(row.clone())));
+            begun.push(Next { job, row });
+        }
+    }
+    start(tx, &begun).await?;
+    // Deletes the keys of everything that these workers have.
+    token::Entity::delete_many().filter(token::Column::WorkRequestId.is_in(with_keys)).exec(tx.connection()).await?;
+    begin_attempts(tx, &begun).await?;
+    Ok(places)
+}
+
+/// What the worker runs next. What it has running, it has lost.
+async fn next_of(tx: &WriteTransaction, job: &HandOut, held: Vec<WorkRequest>) -> Result<Option<WorkRequest>> {
+    let (running, pending): (Vec<_>, Vec<_>) = held.into_iter().partition(|row| *row.status == Statuses::Running);
     for row in running {
         match after_loss(row.retry_count(), has_artifacts(tx, row.id).await?) {
             AfterLoss::HandOutAgain => {
-                end_attempt(tx, row.id, AttemptOutcome::WorkerRestarted, Results::None, now).await?;
+                end_attempt(tx, row.id, AttemptOutcome::WorkerRestarted, Results::None, job.now).await?;
                 let again = count_retry(tx, &row).await?;
-                begin_attempt(tx, &again, worker, credential, now).await?;
-                let event = NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(worker.id), now)
-                    .detail(json!({"retry_count": again.retry_count()}));
-                tx.record(event).await?;
+                let event =
+                    NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(job.worker.id), job.now)
+                        .detail(json!({"retry_count": again.retry_count()}));
+                tx.record(event);
                 return Ok(Some(again));
             }
-            AfterLoss::Supersede => supersede(tx, row, now).await?,
-            AfterLoss::GiveUp => give_up(tx, row, now).await?,
+            AfterLoss::Supersede => supersede(tx, row, job.now).await?,
+            AfterLoss::GiveUp => give_up(tx, row, job.now).await?,
         }
     }
-    let assigned = work_request::Entity::find()
-        .filter(work_request::Column::WorkerId.eq(worker.id))
-        .filter(work_request::Column::Status.eq(Text(Statuses::Pending)));
-    let next = in_queue_order(assigned).lock_exclusive().one(tx.connection()).await?;
-    let Some(next) = next else { return Ok(None) };
-    let running = mark_running(tx, next.clone(), now).await?;
-    begin_attempt(tx, &running, worker, credential, now).await?;
-    Ok(Some(next))
+    // In the order of the queue.
+    Ok(pending.into_iter().min_by_key(|row| (Reverse(row.priority_effective()), row.created_at, row.id)))
+}
+
+/// Marks those that are not running yet.
+async fn start(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()> {
+    let mut started = Vec::new();
+    for Next { job, row } in begun {
+        if *row.status != Statuses::Running {
+            row.state(false).mark_running(&job.worker.name, &[], 1)?;
+            started.push(row.id);
+            tx.record(NewEvent::of_work_request(EventKind::Running, row.id, row.worker_id, job.now));
+        }
+    }
+    let Some(now) = begun.iter().map(|next| next.job.now).max().filter(|_| !started.is_empty()) else { return Ok(()) };
+    work_request::Entity::update_many()
+        .col_expr(work_request::Column::Status, Expr::value(Text(Statuses::Running)))
+        .col_expr(work_request::Column::StartedAt, Expr::value(Some(now)))
+        .filter(work_request::Column::Id.is_in(bulk::padded(started)))
+        .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
+        .exec(tx.connection())
+        .await?;
+    Ok(())
 }
 
 async fn has_artifacts(tx: &WriteTransaction, work_request_id: i64) -> Result<bool> {
@@ -312,37 +340,55 @@ async fn give_up(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) ->
     Ok(())
 }
 
-/// Gives the worker its key, if it is to have one, and writes the attempt down.
-async fn begin_attempt(
-    tx: &WriteTransaction,
-    row: &WorkRequest,
-    worker: &Worker,
-    credential: Credential<'_>,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let token_hash = match credential {
-        Credential::Fresh(key) => issue_token(tx, row, key, now).await?.token.hash,
-        Credential::Own(hash) => {
-            revoke_tokens(tx, worker.id).await?;
-            hash.0.clone()
+/// Gives the workers their keys, if they are to have some, and writes the attempts down.
+async fn begin_attempts(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let mut tokens = Vec::new();
+    for Next { job, row } in begun {
+        if let Credential::Fresh(hash) = &job.credential {
+            tokens.push(token_row(&key_of(row.id, job.now), hash, job.now)?);
         }
-    };
-    let before =
-        attempt::Entity::find().filter(attempt::Column::WorkRequestId.eq(row.id)).count(tx.connection()).await?;
-    let attempt = attempt::ActiveModel {
-        id: NotSet,
-        work_request_id: Set(row.id),
-        number: Set(i32::try_from(before + 1).unwrap_or(i32::MAX)),
-        worker_id: Set(Some(worker.id)),
-        worker_name: Set(worker.name.clone()),
-        token_hash: Set(token_hash),
-        handed_out_at: Set(now),
-        ended_at: Set(None),
-        outcome: Set(None),
-        result: Set(Text(Results::None)),
-    };
-    attempt.insert(tx.connection()).await?;
+    }
+    bulk::insert(tx.connection(), tokens).await?;
+    let before: Vec<(i64, i32)> = attempt::Entity::find()
+        .select_only()
+        .column(attempt::Column::WorkRequestId)
+        .expr(Func::max(Expr::col((attempt::Entity, attempt::Column::Number))))
+        .filter(attempt::Column::WorkRequestId.is_in(bulk::padded(begun.iter().map(|next| next.row.id))))
+        .group_by(attempt::Column::WorkRequestId)
+        .into_tuple()
+        .all(tx.connection())
+        .await?;
+    let before: HashMap<i64, i32> = before.into_iter().collect();
+    let attempts = begun.iter().map(|Next { job, row }| {
+        let (Credential::Fresh(hash) | Credential::Own(hash)) = &job.credential;
+        attempt::ActiveModel {
+            id: NotSet,
+            work_request_id: Set(row.id),
+            number: Set(before.get(&row.id).copied().unwrap_or(0).saturating_add(1)),
+            worker_id: Set(Some(job.worker.id)),
+            worker_name: Set(job.worker.name.clone()),
+            token_hash: Set(hash.0.clone()),
+            handed_out_at: Set(job.now),
+            ended_at: Set(None),
+            outcome: Set(None),
+            result: Set(Text(Results::None)),
+        }
+    });
+    bulk::insert(tx.connection(), attempts.collect()).await?;
     Ok(())
+}
+
+/// The token of an attempt.
+fn key_of(work_request_id: i64, now: DateTime<Utc>) -> TokenSpec {
+    TokenSpec {
+        work_request_id: Some(work_request_id),
+        enabled: true,
+        expire_at: Some(now + WORK_REQUEST_TOKEN_LIFE),
+        ..TokenSpec::of_type(TokenType::WorkRequest)
+    }
 }
 
 async fn issue_token(tx: &WriteTransaction, row: &WorkRequest, key: &TokenKey, now: DateTime<Utc>) -> Result<NewToken> {
@@ -355,13 +401,7 @@ async fn issue_token(tx: &WriteTransaction, row: &WorkRequest, key: &TokenKey, n
         ));
     };
     revoke_tokens(tx, worker_id).await?;
-    let spec = TokenSpec {
-        work_request_id: Some(row.id),
-        enabled: true,
-        expire_at: Some(now + WORK_REQUEST_TOKEN_LIFE),
-        ..TokenSpec::of_type(TokenType::WorkRequest)
-    };
-    let token = insert_token(tx, &spec, &key.hash(), now).await?;
+    let token = insert_token(tx, &key_of(row.id, now), &key.hash(), now).await?;
     Ok(NewToken { token, key: key.clone() })
 }
 

@@ -1,18 +1,19 @@
 //! `WorkRequest` and `WorkRequestManager`: requests to execute a task, and every step of their lives.
 //!
 //! Each step is one transaction that locks the row, asks the pure rules, changes it with the old status in the
-//! statement's condition, and writes the event. [`create`] makes them, [`handout`] gives them to workers and takes the
-//! reports, [`retry`] replaces them, [`decision`] asks people.
+//! statement's condition, and writes the event. [`create`] makes them, [`assign`] and [`handout`] give them to workers,
+//! [`report`] takes the results, [`retry`] replaces them, [`decision`] asks people.
 
+mod assign;
 mod create;
 mod decision;
 mod handout;
 mod list;
 mod manager;
+mod report;
 mod retry;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::{Value, json};
 use usine_model::event::EventKind;
@@ -24,14 +25,20 @@ use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
 use crate::entity::{attempt, token, work_request, worker};
 use crate::neighbour::Place;
-use crate::worker::{Worker, occupying};
+use crate::worker::occupying;
 use crate::{Database, Error, Result, Text};
 
+pub use assign::Assignment;
+pub(crate) use assign::Assign;
+pub(crate) use create::Create;
 pub use create::{NewWorkRequest, SchedulerTags};
 pub use decision::{ConfirmError, Decision, UnblockError};
-pub use handout::{HandedOut, Loss, ReportOutcome};
+pub(crate) use handout::HandOut;
+pub use handout::{HandedOut, Loss};
 pub use list::{Cursor, Ended, ListFilter, OpenCount, QueueCount};
 pub use manager::WorkRequestManager;
+pub(crate) use report::Report;
+pub use report::ReportOutcome;
 pub use retry::{RetryError, RetryReason};
 pub use work_request::Model as WorkRequest;
 
@@ -129,53 +136,6 @@ impl WorkRequest {
         }
     }
 
-    /// Assigns a worker and saves; the status stays pending. The worker hears of it after the commit.
-    ///
-    /// `false` if it is not pending or has a worker already, or the worker has no room left, or has other metadata by now
-    /// than the `worker` that was chosen for it.
-    pub async fn assign_worker(
-        &mut self,
-        database: &Database,
-        worker: &Worker,
-        dynamic_task_data: Option<Value>,
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
-        let assigned = transact!(database, tx => {
-            // In the order of all locks: work request, then worker.
-            load(&tx, self.id).await?;
-            let held = worker::Entity::find_by_id(worker.id).lock_exclusive().one(tx.connection()).await?;
-            let held = held.ok_or_else(|| Error::does_not_exist("Worker", worker.id))?;
-            if !held.has_metadata_of(worker) {
-                return Ok(None);
-            }
-            let occupied = held.assigned_work_requests().filter(occupying()).all(tx.connection()).await?.len();
-            if occupied >= held.concurrency.unsigned_abs() as usize {
-                return Ok(None);
-            }
-            let change = work_request::Entity::update_many()
-                .col_expr(work_request::Column::WorkerId, Expr::value(Some(worker.id)))
-                .col_expr(work_request::Column::DynamicTaskData, Expr::value(dynamic_task_data.clone()))
-                .filter(work_request::Column::Id.eq(self.id))
-                .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
-                .filter(work_request::Column::WorkerId.is_null())
-                .exec(tx.connection())
-                .await?;
-            if change.rows_affected == 0 {
-                return Ok(None);
-            }
-            let event = NewEvent::of_work_request(EventKind::Assigned, self.id, Some(worker.id), now);
-            tx.record(event).await?;
-            Ok(Some(load(&tx, self.id).await?))
-        })?;
-        match assigned {
-            Some(row) => {
-                *self = row;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
-
     /// Takes the worker from it: pending again, not started. `false` (and a warning) if it is not pending or running.
     pub async fn de_assign_worker(&mut self, database: &Database, now: DateTime<Utc>) -> Result<bool> {
         let row = transact!(database, tx => {
@@ -265,7 +225,7 @@ impl WorkRequest {
             let event = NewEvent::of_work_request(EventKind::PriorityChanged, self.id, None, now)
                 .by(user_id)
                 .detail(json!({"priority_adjustment": adjustment}));
-            tx.record(event).await?;
+            tx.record(event);
             Ok(row)
         })?;
         Ok(())
@@ -358,7 +318,7 @@ async fn mark_running(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc
                 ..Default::default()
             };
             let row = change(tx, &row, Statuses::Running, started).await?;
-            tx.record(NewEvent::of_work_request(EventKind::Running, row.id, row.worker_id, now)).await?;
+            tx.record(NewEvent::of_work_request(EventKind::Running, row.id, row.worker_id, now));
             Ok(row)
         }
     }
@@ -384,7 +344,7 @@ async fn mark_completed(
     delete_token(tx, row.id).await?;
     let event =
         NewEvent::of_work_request(EventKind::Completed, row.id, row.worker_id, now).detail(json!({"result": result}));
-    tx.record(event).await?;
+    tx.record(event);
     Ok(row)
 }
 
@@ -406,7 +366,7 @@ async fn mark_aborted(
     let row = change(tx, &row, Statuses::Aborted, aborted).await?;
     end_attempt(tx, row.id, AttemptOutcome::Aborted, Results::None, now).await?;
     delete_token(tx, row.id).await?;
-    tx.record(NewEvent::of_work_request(EventKind::Aborted, row.id, row.worker_id, now).by(user_id)).await?;
+    tx.record(NewEvent::of_work_request(EventKind::Aborted, row.id, row.worker_id, now).by(user_id));
     Ok(row)
 }
 
@@ -427,7 +387,7 @@ async fn de_assign(
     let row = change(tx, &row, Statuses::Pending, freed).await?;
     end_attempt(tx, row.id, outcome, Results::None, now).await?;
     delete_token(tx, row.id).await?;
-    tx.record(NewEvent::of_work_request(EventKind::DeAssigned, row.id, lost, now)).await?;
+    tx.record(NewEvent::of_work_request(EventKind::DeAssigned, row.id, lost, now));
     Ok(row)
 }
 

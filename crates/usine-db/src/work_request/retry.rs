@@ -121,7 +121,7 @@ async fn wake(
     // Told where every other retry is: with the one that was replaced.
     if let Some(old) = row.supersedes_id {
         let event = NewEvent::of_work_request(EventKind::Retried, old, None, now).by(user_id);
-        tx.record(event.detail(json!({"superseded_by": row.id}))).await?;
+        tx.record(event.detail(json!({"superseded_by": row.id})));
     }
     Ok(row)
 }
@@ -183,7 +183,7 @@ pub(super) async fn retry(
         Some(until) => {
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
             let rest = json!({"reason": "temporary-failure", "supersedes": row.id, "delayed_until": until});
-            tx.record(NewEvent::of_work_request(EventKind::Blocked, heir.id, None, now).detail(rest)).await?;
+            tx.record(NewEvent::of_work_request(EventKind::Blocked, heir.id, None, now).detail(rest));
             detail["reason"] = json!("temporary-failure");
             detail["retry_count"] = json!(retry_count);
             detail["delayed_until"] = json!(until);
@@ -191,7 +191,7 @@ pub(super) async fn retry(
         }
     };
     let event = NewEvent::of_work_request(EventKind::Retried, row.id, None, now).by(user_id).detail(detail);
-    tx.record(event).await?;
+    tx.record(event);
     Ok(heir)
 }
 

@@ -14,7 +14,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use usine_db::artifact::{File, FileInArtifact};
-use usine_db::{Artifact, ArtifactManager, ScopeManager, WorkspaceManager};
+use usine_db::{Artifact, ArtifactManager};
 use usine_protocol::content_range::Slice;
 use usine_store::StoreError;
 
@@ -132,11 +132,11 @@ async fn raw(State(state): State<AppState>, Path(address): Path<Address>, parts:
 /// The artifact, if whoever asks may see it. The scope is in the address, not in a header.
 async fn find(state: &AppState, address: &Address, parts: &Parts) -> ApiResult<Artifact> {
     let missing = || missing(parts);
-    let workspaces = WorkspaceManager(&state.database);
-    let scope = ScopeManager(&state.database).get_scope_or_none(&address.scope).await?.ok_or_else(missing)?;
-    let requester = Requester::of(state, parts, scope).await?;
+    let known = state.memory.now(&state.database).await?;
+    let scope = known.scope(&state.database, &address.scope).await?.ok_or_else(missing)?;
+    let requester = Requester::of(state, parts, scope, known.clone()).await?;
     let workspace =
-        workspaces.get_workspace_or_none(&requester.scope, &address.workspace).await?.ok_or_else(missing)?;
+        known.workspace(&state.database, &requester.scope, &address.workspace).await?.ok_or_else(missing)?;
     let id = address.id.parse().map_err(|_| missing())?;
     let artifact = ArtifactManager(&state.database).get_or_none(id).await?;
     let artifact = artifact.filter(|artifact| artifact.workspace_id == workspace.id).ok_or_else(missing)?;

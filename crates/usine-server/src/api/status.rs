@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
 async fn whoami(Requester { identity, .. }: Requester) -> Json<Whoami> {
     let mut answer = Whoami { user: "<anonymous>".to_owned(), auth: true, work_request: None, worker: false };
     match identity {
-        Identity::User(user) | Identity::Session(user) => answer.user = user.username,
+        Identity::User(user) | Identity::Session(user) => answer.user.clone_from(&user.username),
         Identity::WorkRequest(work_request) => answer.work_request = Some(work_request.id),
         Identity::Worker(..) => answer.worker = true,
         Identity::Activation | Identity::External => {}

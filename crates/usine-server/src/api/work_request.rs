@@ -16,7 +16,6 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use usine_db::account::User;
 use usine_db::artifact::ArtifactManager;
-use usine_db::tenancy::{Scope, Workspace};
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, RetryError};
 use usine_db::{PermissionManager, WorkRequest as Row, WorkRequestManager, WorkspaceManager};
 use usine_model::output_data::OutputData;
@@ -32,6 +31,7 @@ use usine_protocol::work_request::{Completed, CreateWorkRequest, UpdateWorkReque
 use usine_tasks::{TaskDataError, in_todays_words, old_worker};
 
 use crate::auth::{Identity, Requester, presented_key};
+use crate::memory::Known;
 use crate::paths::{self, Base};
 use crate::permissions::{Place, visible_work_request, visible_workspace};
 use crate::problem::{ApiError, ApiResult, Payload, json_body, parse_body, parse_value};
@@ -93,7 +93,7 @@ pub(super) async fn submit(
     let scope = &requester.scope;
     requester.check(&WORKSPACE_CAN_CREATE_WORK_REQUESTS, &workspace.facts(scope), &workspace.full_name(scope))?;
     let place = Place { workspace, scope: scope.clone() };
-    let row = store(state, user, &place, body, deadlines, limits).await?;
+    let row = store(state, &requester.known, user, &place, body, deadlines, limits).await?;
     // Nothing may fail any more: the client would submit it once more.
     Ok(Json(present_one(row, &place.scope.name, &place.workspace.name, Vec::new())))
 }
@@ -101,6 +101,7 @@ pub(super) async fn submit(
 /// Checks a submission in every respect, then stores it. Whether the user may submit here is for the caller to ask.
 pub(crate) async fn store(
     state: &AppState,
+    known: &Known,
     user: &User,
     place: &Place,
     body: CreateWorkRequest,
@@ -124,7 +125,8 @@ pub(crate) async fn store(
         let resolved = resolve(&state.database, task, &data, &place.workspace, user.id).await?;
         // What fails now would fail when a worker is found.
         let dynamic = task.dynamic_data(&data, &resolved, &facts)?;
-        let tags = scheduler_tags(&state.database, task, &data, &resolved, place, user.id, &facts).await?;
+        let groups = known.groups(&state.database, user.id).await?;
+        let tags = scheduler_tags(task, &data, &resolved, place, &groups, &facts)?;
         Ok((dynamic, tags))
     };
     let (dynamic, tags) = match prepared.await {
@@ -371,11 +373,9 @@ pub(crate) async fn abort_as(state: &AppState, user: &User, row: &mut Row) -> Ap
 /// A worker fetches its next work request.
 async fn get_next(State(state): State<AppState>, requester: Requester) -> ApiResult<Response> {
     let worker = requester.worker()?;
-    // Read before the hand-out: from then on nothing may fail, or an attempt is lost.
-    let places = WorkspaceManager(&state.database).list().await?;
     let next = WorkRequestManager(&state.database).get_next_for_worker(worker, &*state.entropy, state.now()).await?;
     let Some(handed_out) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let mut body = present_handed_out(handed_out.work_request, &places)?;
+    let mut body = present_handed_out(&state, &requester.known, handed_out.work_request).await?;
     body.task_data = in_todays_words(&body.task_name, &body.task_data);
     body.token = Some(handed_out.key.reveal().to_owned());
     Ok(Json(body).into_response())
@@ -390,11 +390,10 @@ async fn get_next_old(State(state): State<AppState>, method: Method, requester: 
     }
     let worker = requester.worker()?;
     let Identity::Worker(_, token) = &requester.identity else { return Err(ApiError::wrong_token()) };
-    let places = WorkspaceManager(&state.database).list().await?;
     let own = TokenHash(token.hash.clone());
     let next = WorkRequestManager(&state.database).get_next_for_old_worker(worker, &own, state.now()).await?;
     let Some(row) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let mut body = present_handed_out(row, &places)?;
+    let mut body = present_handed_out(&state, &requester.known, row).await?;
     if let Some(words) = old_worker::translate(&body.task_name, &body.task_data, body.dynamic_task_data.as_ref()) {
         body.task_data = words.task_data;
         body.dynamic_task_data = words.dynamic_task_data;
@@ -403,9 +402,8 @@ async fn get_next_old(State(state): State<AppState>, method: Method, requester: 
 }
 
 /// A work request as its worker sees it.
-fn present_handed_out(row: Row, places: &[(Workspace, Scope)]) -> ApiResult<WorkRequest> {
-    let place = places.iter().find(|(workspace, _)| workspace.id == row.workspace_id);
-    let (workspace, scope) = place.ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
+async fn present_handed_out(state: &AppState, known: &Known, row: Row) -> ApiResult<WorkRequest> {
+    let Place { workspace, scope } = known.place(&state.database, row.workspace_id).await?;
     let limits = Some(row.limits()).filter(|limits| !limits.is_none());
     // One with artifacts would have been replaced, not handed out.
     let body = present_one(row, &scope.name, &workspace.name, Vec::new());
@@ -461,21 +459,14 @@ fn parse_report(mut body: Value) -> ApiResult<Completed> {
 pub(crate) async fn present(state: &AppState, rows: Vec<Row>) -> ApiResult<Vec<WorkRequest>> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut artifacts = ArtifactManager(&state.database).ids_of_work_request(&ids).await?;
-    let places: HashMap<i64, (Workspace, Scope)> = WorkspaceManager(&state.database)
-        .list()
-        .await?
-        .into_iter()
-        .map(|(workspace, scope)| (workspace.id, (workspace, scope)))
-        .collect();
-    rows.into_iter()
-        .map(|row| {
-            let (workspace, scope) = places
-                .get(&row.workspace_id)
-                .ok_or_else(|| usine_db::Error::does_not_exist("Workspace", row.workspace_id))?;
-            let made = artifacts.remove(&row.id).unwrap_or_default();
-            Ok(present_one(row, &scope.name, &workspace.name, made))
-        })
-        .collect()
+    let known = state.memory.now(&state.database).await?;
+    let mut presented = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Place { workspace, scope } = known.place(&state.database, row.workspace_id).await?;
+        let made = artifacts.remove(&row.id).unwrap_or_default();
+        presented.push(present_one(row, &scope.name, &workspace.name, made));
+    }
+    Ok(presented)
 }
 
 fn present_one(row: Row, scope: &str, workspace: &str, artifacts: Vec<i64>) -> WorkRequest {

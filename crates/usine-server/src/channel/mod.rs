@@ -14,11 +14,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use usine_db::WorkRequestManager;
+use usine_db::{WorkRequestManager, WorkerManager};
 use usine_db::entity::event;
 use usine_model::event::EventKind;
 use usine_model::work_request::Statuses;
-use usine_protocol::channel::{Notice, ServerMessage};
+use usine_protocol::channel::Notice;
 
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -31,8 +31,19 @@ pub fn routes() -> Routes {
         .channel("/api/ws/1.0/work-request/{id}/logs/", logs::connect)
 }
 
-/// Messages that wait for a slow worker before further ones are dropped ([`remind`] makes up for them).
+/// News that wait for a slow worker. One that lets more come together is disconnected, and begins anew.
 const QUEUE: usize = 64;
+
+/// What a worker's connection is told.
+#[derive(Debug, Clone, PartialEq)]
+enum News {
+    /// Something for the worker itself.
+    Notice(Notice),
+    /// Something happened to this work request of the worker, or perhaps to any.
+    Changed(Option<i64>),
+    /// The worker's token does not work any more.
+    Disabled,
+}
 
 /// Which workers are connected to this server, and since when the others are silent.
 #[derive(Default)]
@@ -43,13 +54,13 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Presence {
-    connections: Vec<(u64, mpsc::Sender<ServerMessage>)>,
+    connections: Vec<(u64, mpsc::Sender<News>)>,
     last_seen: Option<DateTime<Utc>>,
 }
 
 impl Hub {
     /// A worker has connected: its number for [`Hub::leave`], and what to send it.
-    fn join(&self, worker: i64) -> (u64, mpsc::Receiver<ServerMessage>) {
+    fn join(&self, worker: i64) -> (u64, mpsc::Receiver<News>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel(QUEUE);
         self.lock().entry(worker).or_default().connections.push((number, sender));
@@ -70,6 +81,11 @@ impl Hub {
         self.lock().get(&worker).is_some_and(|presence| !presence.connections.is_empty())
     }
 
+    /// The workers that have a connection here.
+    fn connected(&self) -> Vec<i64> {
+        self.lock().iter().filter(|(_, presence)| !presence.connections.is_empty()).map(|(id, _)| *id).collect()
+    }
+
     /// When the worker's closed connections last gave a sign of life, if it had any.
     pub fn last_seen(&self, worker: i64) -> Option<DateTime<Utc>> {
         self.lock().get(&worker)?.last_seen
@@ -81,12 +97,16 @@ impl Hub {
     }
 
     /// Tells a worker something, if it is connected here.
-    fn send(&self, worker: i64, message: &ServerMessage) {
-        for (_, sender) in self.lock().get(&worker).map(|presence| presence.connections.as_slice()).unwrap_or_default()
-        {
-            if sender.try_send(message.clone()).is_err() {
-                tracing::warn!(worker, "a worker does not take its messages; this one is dropped");
-            }
+    fn send(&self, worker: i64, news: News) {
+        if let Some(presence) = self.lock().get_mut(&worker) {
+            // Without its sender a connection ends: what a worker has missed it hears when it comes back.
+            presence.connections.retain(|(_, sender)| {
+                let taken = sender.try_send(news.clone()).is_ok();
+                if !taken {
+                    tracing::warn!(worker, "a worker does not take its messages; it is disconnected");
+                }
+                taken
+            });
         }
     }
 
@@ -108,8 +128,10 @@ pub async fn dispatch(state: AppState) {
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "too many events at once: reading the database instead");
                 state.scheduler.notify_one();
-                if let Err(error) = remind(&state).await {
-                    tracing::error!(%error, "cannot remind workers of their work");
+                for told in [remind(&state).await, refuse_disabled(&state).await] {
+                    if let Err(error) = told {
+                        tracing::error!(%error, "cannot tell workers what they may have missed");
+                    }
                 }
             }
             Err(RecvError::Closed) => return,
@@ -122,13 +144,17 @@ fn on_event(state: &AppState, event: &event::Model) {
         state.scheduler.notify_one();
     }
     let (Some(worker), work_request) = (event.worker_id, event.work_request_id) else { return };
+    if let Some(work_request) = work_request {
+        state.hub.send(worker, News::Changed(Some(work_request)));
+    }
     match (*event.kind, work_request) {
-        (EventKind::Assigned, _) => state.hub.send(worker, &ServerMessage::Notice(Notice::WorkRequestAvailable)),
+        (EventKind::WorkerDisabled, _) => state.hub.send(worker, News::Disabled),
+        (EventKind::Assigned, _) => state.hub.send(worker, News::Notice(Notice::WorkRequestAvailable)),
         // A worker that reported this itself is through with it, and ignores the notice.
         (EventKind::Aborted | EventKind::DeAssigned | EventKind::Completed, Some(work_request_id)) => {
             let by_worker = *event.kind == EventKind::Completed && !is_error(event);
             if !by_worker {
-                state.hub.send(worker, &ServerMessage::Notice(Notice::WorkRequestAborted { work_request_id }));
+                state.hub.send(worker, News::Notice(Notice::WorkRequestAborted { work_request_id }));
             }
             state.live_logs.close(work_request_id);
         }
@@ -140,12 +166,22 @@ fn is_error(event: &event::Model) -> bool {
     event.detail.as_ref().is_some_and(|detail| detail["result"] == "error")
 }
 
+/// Tells connected workers whose tokens do not work any more, and makes the others' logs be looked at anew.
+async fn refuse_disabled(state: &AppState) -> usine_db::Result<()> {
+    let disabled = WorkerManager(&state.database).disabled().await?;
+    for worker in state.hub.connected() {
+        let news = if disabled.contains(&worker) { News::Disabled } else { News::Changed(None) };
+        state.hub.send(worker, news);
+    }
+    Ok(())
+}
+
 /// Tells every connected worker that has an assigned work request it has not fetched, once more.
 pub async fn remind(state: &AppState) -> usine_db::Result<()> {
     let live = WorkRequestManager(&state.database).live().all(state.database.reader()).await?;
     for row in live.iter().filter(|row| *row.status == Statuses::Pending) {
         if let Some(worker) = row.worker_id {
-            state.hub.send(worker, &ServerMessage::Notice(Notice::WorkRequestAvailable));
+            state.hub.send(worker, News::Notice(Notice::WorkRequestAvailable));
         }
     }
     Ok(())

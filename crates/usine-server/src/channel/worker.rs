@@ -8,16 +8,14 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::request::Parts;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use usine_db::entity::event;
 use usine_db::{Token, TokenManager, WorkRequestManager, Worker, WorkerManager};
-use usine_model::event::EventKind;
 use usine_model::token::TokenHash;
 use usine_model::work_request::Statuses;
 use usine_model::worker::WorkerType;
 use usine_protocol::channel::{LogMessage, Notice, ServerMessage, WorkerMessage};
 
+use super::News;
 use crate::auth::{Identity, by_key, presented_key};
 use crate::problem::ApiError;
 use crate::state::AppState;
@@ -39,14 +37,12 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpgrade, parts: Parts) -> Response {
     let key = presented_key(&parts).map(str::to_owned);
     upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
-        // Listens before it looks: a token that is disabled from now on is noticed.
-        let events = state.database.events();
         let identity = by_key(&state, key.as_deref()).await.map(|(identity, _)| identity);
         let refusal = match identity {
             Ok(Identity::Worker(worker, token))
                 if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
             {
-                return serve(state, *worker, *token, socket, events).await;
+                return serve(state, (*worker).clone(), &token, socket).await;
             }
             Ok(Identity::Worker(..)) => ServerMessage::Rejected {
                 reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
@@ -68,15 +64,19 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
 async fn serve(
     state: AppState,
     mut worker: Worker,
-    token: Token,
+    token: &Token,
     mut socket: WebSocket,
-    events: broadcast::Receiver<event::Model>,
 ) {
     // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
     let (number, receiver) = state.hub.join(worker.id);
     let mut heard = state.now();
     let outcome = async {
-        TokenManager(&state.database).seen(&token, true, state.now()).await?;
+        // What was disabled before it had joined is seen here; what is disabled later, the hub tells.
+        if !TokenManager(&state.database).get(token.id).await?.enabled {
+            send(&mut socket, &ServerMessage::token_disabled(&TokenHash(token.hash.clone()))).await?;
+            return Ok(());
+        }
+        TokenManager(&state.database).seen(token, true, state.now()).await?;
         send(&mut socket, &ServerMessage::Notice(Notice::Connected)).await?;
         send(&mut socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?;
         worker.mark_connected(&state.database, state.now()).await?;
@@ -84,7 +84,7 @@ async fn serve(
         if worker.is_busy(&state.database).await? {
             send(&mut socket, &ServerMessage::Notice(Notice::WorkRequestAvailable)).await?;
         }
-        converse(&state, &worker, &token, &mut socket, receiver, events, &mut heard).await
+        converse(&state, &worker, token, &mut socket, receiver, &mut heard).await
     }
     .await;
     // The lease runs from the last sign of life, not from when its absence was noticed.
@@ -95,7 +95,8 @@ async fn serve(
         Err(ChannelError::Database(error)) => tracing::error!(worker = worker.name, %error, "connection given up"),
     }
     close(socket).await;
-    if last {
+    // When the server stops, its next start notes it, for all.
+    if last && !state.shutdown.is_cancelled() {
         let gone = async {
             // As it is now: a newer connection may have ended before this one.
             worker = WorkerManager(&state.database).get(worker.id).await?;
@@ -126,8 +127,7 @@ async fn converse(
     worker: &Worker,
     token: &Token,
     socket: &mut WebSocket,
-    mut notices: tokio::sync::mpsc::Receiver<ServerMessage>,
-    mut events: broadcast::Receiver<event::Model>,
+    mut news: tokio::sync::mpsc::Receiver<News>,
     heard: &mut DateTime<Utc>,
 ) -> Result<(), ChannelError> {
     let mut ping = interval(PING);
@@ -138,27 +138,19 @@ async fn converse(
     loop {
         tokio::select! {
             () = state.shutdown.cancelled() => return Ok(()),
-            notice = notices.recv() => match notice {
-                Some(notice) => {
-                    send(socket, &notice).await?;
+            item = news.recv() => match item {
+                Some(News::Notice(notice)) => send(socket, &ServerMessage::Notice(notice)).await?,
+                // What happens to a work request may end its log: the next frame is looked at anew.
+                Some(News::Changed(work_request)) => {
+                    writes_logs_of.retain(|id| work_request.is_some_and(|changed| changed != *id));
                 }
-                None => return Ok(()),
-            },
-            event = events.recv() => {
-                let disabled = match event {
-                    Ok(event) => {
-                        // What happens to a work request may end its log: the next frame is looked at anew.
-                        writes_logs_of.retain(|id| event.work_request_id != Some(*id));
-                        *event.kind == EventKind::WorkerDisabled && event.worker_id == Some(worker.id)
-                    }
-                    // What was missed may have been just that.
-                    Err(_) => !TokenManager(&state.database).get(token.id).await?.enabled,
-                };
-                if disabled {
+                Some(News::Disabled) => {
                     send(socket, &ServerMessage::token_disabled(&TokenHash(token.hash.clone()))).await?;
                     return Ok(());
                 }
-            }
+                // The hub has dropped what it could not deliver: it is looked at anew.
+                None => return Ok(()),
+            },
             _ = metadata.tick() => send(socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?,
             _ = ping.tick() => {
                 if last_sign.elapsed() > SILENCE {

@@ -141,9 +141,9 @@ impl Frame {
 impl Guest {
     /// Whoever sends the request. Those whom the route does not admit are refused.
     pub(super) async fn of(state: &AppState, parts: &Parts) -> ApiResult<Self> {
-        let Visitor { identity, context } = Visitor::of(state, parts).await?;
+        let Visitor { identity, context, .. } = Visitor::of(state, parts).await?;
         let user = match identity {
-            Identity::Session(user) | Identity::User(user) => Some(*user),
+            Identity::Session(user) | Identity::User(user) => Some((*user).clone()),
             _ => None,
         };
         Ok(Self::with(state, parts, user, context))

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use usine_db::tenancy::{Scope, Workspace};
-use usine_db::work_request::NewWorkRequest;
-use usine_db::{Database, UserManager, WorkRequestManager};
+use usine_db::work_request::{NewWorkRequest, SchedulerTags};
+use usine_db::{Database, GroupManager, UserManager, WorkRequestManager};
 use usine_model::clock::Clock;
 use usine_model::work_request::TaskType;
 use usine_server::Config;
@@ -70,9 +70,10 @@ pub async fn run(database: &Database, config: &Config, ui: Ui, args: Args) -> an
         // As a test: what fails now would fail when a worker is found.
         task.dynamic_data(&data, &resolved, &facts)?;
         let place = Place { workspace: workspace.clone(), scope };
-        scheduler_tags(database, task, &data, &resolved, &place, user.id, &facts).await
+        let groups = GroupManager(database).names_of(user.id).await?;
+        Ok(scheduler_tags(task, &data, &resolved, &place, &groups, &facts)?)
     };
-    let tags = prepared.await.map_err(|error| failed(error.to_string()))?;
+    let tags: SchedulerTags = prepared.await.map_err(|error: RequirementError| failed(error.to_string()))?;
     let new = NewWorkRequest {
         task_type: args.task_type,
         task_data: data.clone(),

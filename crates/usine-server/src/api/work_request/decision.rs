@@ -72,7 +72,8 @@ async fn tags_of(state: &AppState, row: &Row, place: &Place) -> ApiResult<Schedu
     let (data, facts) = (&row.task_data, state.facts());
     let tags = async {
         let resolved = resolve(&state.database, task, data, &place.workspace, row.created_by_id).await?;
-        scheduler_tags(&state.database, task, data, &resolved, place, row.created_by_id, &facts).await
+        let groups = state.memory.now(&state.database).await?.groups(&state.database, row.created_by_id).await?;
+        Ok(scheduler_tags(task, data, &resolved, place, &groups, &facts)?)
     };
     match tags.await {
         Ok(tags) => Ok(tags),

@@ -178,7 +178,8 @@ async fn submit(
             workspace: Some(place.workspace.name.clone()),
             event_reactions: None,
         };
-        match store(&state, &user, &place, body, deadlines, ResourceLimits::default()).await {
+        let known = state.memory.now(&state.database).await?;
+        match store(&state, &known, &user, &place, body, deadlines, ResourceLimits::default()).await {
             Ok(row) => {
                 let address = paths::work_request(&scope, &workspace, row.id);
                 return Ok(guest.go(&address, &format!("Work request #{} is submitted.", row.id)));
