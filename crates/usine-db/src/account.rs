@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Set};
 use usine_model::entropy::Entropy;
-use usine_model::fair_share::DEFAULT_WEIGHT;
+use usine_model::fair_share::{DEFAULT_WEIGHT, Share};
 use usine_model::names;
 use usine_model::permission::GlobalPermission;
 
@@ -77,6 +77,20 @@ impl UserManager<'_> {
             }
             other => Ok((other?, password)),
         }
+    }
+
+    /// Changes what a user gets of the workers.
+    pub async fn set_share(&self, user: &User, share: Share) -> Result<()> {
+        transact!(self.0, tx => {
+            let change = user::ActiveModel {
+                id: Set(user.id),
+                share_weight: Set(share.weight),
+                max_running: Set(share.max_running),
+                ..Default::default()
+            };
+            change.update(tx.connection()).await?;
+            Ok(())
+        })
     }
 
     /// Gives a user a new password: this one or, without one, a random one. Returns it; only its hash is stored. All sessions

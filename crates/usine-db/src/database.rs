@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
 use tokio::sync::broadcast;
@@ -14,8 +15,8 @@ use crate::batch::Waiting;
 use crate::bulk;
 use crate::entity::event;
 use crate::error::{Error, Result};
-use crate::meter;
 use crate::interned::{Interned, Learned};
+use crate::meter;
 use crate::migration::Migrator;
 
 /// Key of PostgreSQL's advisory lock on migrations: "usine" in ASCII. It belongs to one database.
@@ -108,7 +109,16 @@ impl Database {
             (pool.clone(), pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        Ok(Self { inner: Arc::new(Inner { writer, reader, events, retries: AtomicU64::new(0), waiting: Mutex::default(), interned: Interned::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                reader,
+                events,
+                retries: AtomicU64::new(0),
+                waiting: Mutex::default(),
+                interned: Interned::default(),
+            }),
+        })
     }
 
     /// Brings the schema up to date, in one transaction: whatever interrupts it, nothing is half done. Of several that
@@ -187,7 +197,12 @@ impl Database {
             ..TransactionOptions::default()
         };
         let transaction = self.inner.writer.begin_with_options(options).await?;
-        Ok(WriteTransaction { transaction, database: self.clone(), events: Mutex::default(), learned: Mutex::default() })
+        Ok(WriteTransaction {
+            transaction,
+            database: self.clone(),
+            events: Mutex::default(),
+            learned: Mutex::default(),
+        })
     }
 
     /// Ends one try of [`transact!`]: commits and publishes, or rolls back; `None` means try again.

@@ -240,8 +240,7 @@ impl WorkerManager<'_> {
     /// The workers whose tokens are not enabled.
     pub async fn disabled(&self) -> Result<BTreeSet<i64>> {
         let disabled = worker::Entity::find().inner_join(token::Entity).filter(token::Column::Enabled.eq(false));
-        let ids: Vec<i64> =
-            disabled.select_only().column(worker::Column::Id).into_tuple().all(self.0.reader()).await?;
+        let ids: Vec<i64> = disabled.select_only().column(worker::Column::Id).into_tuple().all(self.0.reader()).await?;
         Ok(ids.into_iter().collect())
     }
 

@@ -44,6 +44,7 @@ async fn workspace(db: &Database, name: &str) -> i64 {
         expiration_delay: Set(None),
         created_at: Set(now()),
         description: Set(String::new()),
+        ..Default::default()
     };
     row.insert(db.reader()).await.unwrap().id
 }

@@ -5,14 +5,15 @@ mod support;
 
 use farm::{Farm, stories};
 use futures::future::join_all;
-use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, Statement};
 use serde_json::json;
 use support::{TestDatabase, databases};
 use usine_db::artifact::{NewArtifact, NewFile};
 use usine_db::entity::{file_store, scope, user, work_request, workspace};
 use usine_db::tenancy::OWNERS;
 use usine_db::{
-    ArtifactManager, Database, GroupManager, PermissionManager, ScopeManager, UserManager, WorkspaceManager, invariants,
+    ArtifactManager, Database, Engine, GroupManager, PermissionManager, ScopeManager, UserManager, WorkspaceManager,
+    invariants,
 };
 use usine_model::artifact::{ArtifactCategory, RelationType};
 use usine_model::permission::{
@@ -20,9 +21,26 @@ use usine_model::permission::{
 };
 
 /// The migrations after the first, and what takes them back, the last one first.
-const LATER: [&str; 4] =
-    ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep", "m20261129_000005_pages"];
-const BACK_TO_LIMITS: [&str; 32] = [
+const LATER: [&str; 5] = [
+    "m20261124_000002_limits",
+    "m20261129_000003_tenancy",
+    "m20261129_000004_upkeep",
+    "m20261129_000005_pages",
+    "m20261129_000006_shares",
+];
+const BACK_TO_LIMITS: [&str; 42] = [
+    "DROP TABLE generation",
+    "ALTER TABLE workspace DROP COLUMN share_weight",
+    "ALTER TABLE workspace DROP COLUMN max_running",
+    "ALTER TABLE \"user\" DROP COLUMN share_weight",
+    "ALTER TABLE \"user\" DROP COLUMN max_running",
+    "DROP INDEX work_request_queue",
+    "ALTER TABLE work_request DROP COLUMN lane_id",
+    "DROP TABLE lane",
+    "CREATE INDEX work_request_queue ON work_request \
+     (requirement_set_id, (priority_base + priority_adjustment) DESC, created_at, id) \
+     WHERE status = 'pending' AND worker_id IS NULL",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000006_shares'",
     "CREATE INDEX work_request_worker ON work_request (worker_id)",
     "DROP INDEX work_request_subject",
     "DROP INDEX work_request_task",
@@ -65,6 +83,17 @@ const BACK_TO_INITIAL: [&str; 5] = [
 ];
 
 async fn back_to_limits(db: &Database) {
+    if db.backend() == Engine::Postgres {
+        db.reader().execute_unprepared("DROP FUNCTION next_generation() CASCADE").await.unwrap();
+    } else {
+        let named = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'generation_%'";
+        let triggers = db.reader().query_all_raw(Statement::from_string(db.backend(), named)).await.unwrap();
+        assert!(!triggers.is_empty());
+        for trigger in triggers {
+            let name: String = trigger.try_get("", "name").unwrap();
+            db.reader().execute_unprepared(&format!("DROP TRIGGER {name}")).await.unwrap();
+        }
+    }
     for sql in BACK_TO_LIMITS {
         db.reader().execute_unprepared(sql).await.unwrap();
     }
@@ -233,7 +262,7 @@ const DAMAGE: [(&str, &str); 11] = [
         "a group has its workspace and its roles in its own scope",
     ),
     ("UPDATE work_request SET status = 'running' WHERE id = 1", "a running work request of a worker has"),
-    ("UPDATE work_request SET requirement_set_id = NULL WHERE id = 1", "has its requirements interned"),
+    ("UPDATE work_request SET lane_id = NULL WHERE id = 1", "is in the lane of its requirements"),
     ("UPDATE work_request SET delayed_until = created_at WHERE id = 1", "only a blocked work request that replaces"),
     ("UPDATE work_request SET status = 'aborted' WHERE id = 1", "has the time and the event of its end"),
     ("UPDATE work_request SET worker_id = 1 WHERE id IN (1, 2)", "at most as many pending and running"),
@@ -276,7 +305,7 @@ async fn damage_is_seen(database: TestDatabase) {
         let violations = invariants::check(db).await.unwrap();
         assert!(violations.iter().any(|violation| violation.invariant.contains(words)), "{sql}: {violations:?}");
         let repair = [
-            "UPDATE work_request SET status = 'pending', requirement_set_id = 1, worker_id = NULL, delayed_until = NULL \
+            "UPDATE work_request SET status = 'pending', lane_id = 1, worker_id = NULL, delayed_until = NULL \
              WHERE id IN (1, 2)",
             "UPDATE attempt SET ended_at = handed_out_at, outcome = 'aborted'",
             "UPDATE token SET user_id = 2 WHERE token_type = 'user'",

@@ -124,8 +124,12 @@ impl Profile {
 pub struct PendingReason {
     /// One sentence.
     pub summary: String,
-    /// Work requests that come first on the workers that could run this one.
+    /// Work requests that come first on the workers that could run this one, if only age and priority counted: those whose
+    /// owners had less of the workers of late come earlier.
     pub ahead: u64,
+    /// The limit that its owners have reached, if it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// Each worker and what it says.
     pub workers: Vec<WorkerVerdict>,
 }
@@ -165,8 +169,8 @@ pub enum Verdict {
     Free,
 }
 
-/// Puts the verdicts of all workers into one sentence.
-pub fn explain(ahead: u64, workers: Vec<WorkerVerdict>) -> PendingReason {
+/// Puts the verdicts of all workers, and the limit of the owners, into one sentence.
+pub fn explain(ahead: u64, limit: Option<String>, workers: Vec<WorkerVerdict>) -> PendingReason {
     let count = |pick: fn(&Verdict) -> bool| workers.iter().filter(|w| pick(&w.verdict)).count();
     let assigned = workers.iter().find(|w| w.verdict == Verdict::Assigned);
     let free = count(|v| *v == Verdict::Free);
@@ -182,6 +186,8 @@ pub fn explain(ahead: u64, workers: Vec<WorkerVerdict>) -> PendingReason {
         format!("assigned to {}, which is being told to fetch it", chosen.worker)
     } else if workers.is_empty() {
         "no worker is registered".to_owned()
+    } else if let Some(limit) = limit.as_ref().filter(|_| free + busy > 0) {
+        limit.clone()
     } else if free > 0 {
         format!("{} free: {queue}", workers_are(free))
     } else if busy > 0 {
@@ -198,7 +204,7 @@ pub fn explain(ahead: u64, workers: Vec<WorkerVerdict>) -> PendingReason {
             }
         }
     };
-    PendingReason { summary, ahead, workers }
+    PendingReason { summary, ahead, limit, workers }
 }
 
 fn count_workers(n: usize) -> String {
@@ -278,7 +284,7 @@ mod tests {
                 .enumerate()
                 .map(|(n, verdict)| WorkerVerdict { worker: format!("w{n}"), verdict })
                 .collect();
-            explain(2, workers).summary
+            explain(2, None, workers).summary
         };
         assert_eq!(say(vec![]), "no worker is registered");
         let misfit = Verdict::DoesNotFit {

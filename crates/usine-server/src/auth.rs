@@ -8,8 +8,7 @@ use axum::http::request::Parts;
 use usine_db::account::User;
 use usine_db::tenancy::Scope;
 use usine_db::{
-    PermissionManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager,
-    Worker,
+    PermissionManager, SessionManager, Token, TokenManager, UserManager, WorkRequest, WorkRequestManager, Worker,
 };
 use usine_model::permission::{Actor, Facts, OwnWorkRequest, PermissionContext, Predicate, SCOPE_CAN_DISPLAY};
 use usine_model::token::{TokenType, hash_of};
@@ -183,11 +182,7 @@ pub async fn by_key(state: &AppState, key: Option<&str>) -> ApiResult<(Identity,
     by_known_key(state, &*state.memory.now(&state.database).await?, key).await
 }
 
-async fn by_known_key(
-    state: &AppState,
-    known: &Known,
-    key: Option<&str>,
-) -> ApiResult<(Identity, PermissionContext)> {
+async fn by_known_key(state: &AppState, known: &Known, key: Option<&str>) -> ApiResult<(Identity, PermissionContext)> {
     let Some(hash) = key.map(hash_of) else { return Ok((Identity::Anonymous, PermissionContext::default())) };
     if let Some((token, identity, context)) = known.token(&hash.0)
         && token.expire_at.is_none_or(|expire_at| expire_at >= state.now())

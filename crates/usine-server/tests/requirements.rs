@@ -57,6 +57,7 @@ async fn other_workspace(app: &App) -> workspace::Model {
         expiration_delay: Set(None),
         created_at: Set(noon()),
         description: Set(String::new()),
+        ..Default::default()
     };
     row.insert(app.state.database.reader()).await.unwrap()
 }

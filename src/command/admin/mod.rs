@@ -10,6 +10,7 @@ mod names;
 pub mod password;
 mod role;
 pub mod scope;
+pub mod share;
 pub mod token;
 pub mod upkeep;
 pub mod user;
@@ -68,6 +69,9 @@ pub enum Commands {
     /// Create and change groups, and say who is in them
     #[command(subcommand)]
     Group(group::Commands),
+    /// Say what users and workspaces get of the workers
+    #[command(subcommand)]
+    Share(share::Commands),
     /// Show who changed which group, role, scope and workspace
     AuditLog(audit_log::Args),
     /// Create, list and abort work requests of all workspaces
@@ -131,6 +135,7 @@ pub async fn dispatch(program: Program, config: &Config, command: Commands, ui: 
             Commands::Scope(command) => scope::run(database, ui, command).await?,
             Commands::Workspace(command) => workspace::run(database, ui, command).await?,
             Commands::Group(command) => group::run(database, ui, command).await?,
+            Commands::Share(command) => share::run(database, ui, command).await?,
             Commands::AuditLog(args) => audit_log::run(database, ui, args).await?,
             Commands::WorkRequest(command) => work_request::run(database, config, ui, command).await?,
             Commands::DeleteExpired(args) => upkeep::delete_expired(database, config, ui, args).await?,

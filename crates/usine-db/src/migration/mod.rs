@@ -12,7 +12,14 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Initial), Box::new(Limits), Box::new(Tenancy), Box::new(Upkeep), Box::new(Pages), Box::new(Shares)]
+        vec![
+            Box::new(Initial),
+            Box::new(Limits),
+            Box::new(Tenancy),
+            Box::new(Upkeep),
+            Box::new(Pages),
+            Box::new(Shares),
+        ]
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, Set};
 use serde_json::{Map, json};
-use usine_model::fair_share::DEFAULT_WEIGHT;
+use usine_model::fair_share::{DEFAULT_WEIGHT, Share};
 use usine_model::names;
 use usine_model::permission::{PermissionContext, WORKSPACE_CAN_DISPLAY, WorkspaceFacts, WorkspaceRole};
 
@@ -170,6 +170,30 @@ impl WorkspaceManager<'_> {
             let change = audit::Change { actor: by, group_id: None, subject: &subject, changes: said.into(), at: now };
             audit::record(&tx, change).await?;
             Ok(row)
+        })
+    }
+
+    /// Changes what a workspace gets of the workers.
+    pub async fn set_share(
+        &self,
+        workspace: &Workspace,
+        scope: &Scope,
+        share: Share,
+        by: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        transact!(self.0, tx => {
+            let change = workspace::ActiveModel {
+                id: Set(workspace.id),
+                share_weight: Set(share.weight),
+                max_running: Set(share.max_running),
+                ..Default::default()
+            };
+            change.update(tx.connection()).await?;
+            let changes = json!({"type": "update", "share_weight": [workspace.share_weight, share.weight],
+                "max_running": [workspace.max_running, share.max_running]});
+            let subject = workspace.full_name(scope);
+            audit::record(&tx, audit::Change { actor: by, group_id: None, subject: &subject, changes, at: now }).await
         })
     }
 

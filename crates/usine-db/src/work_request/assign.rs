@@ -50,8 +50,7 @@ impl WorkRequest {
     ) -> Result<bool> {
         let manager = WorkRequestManager(database);
         let worker = Arc::new(worker.clone());
-        let assigned =
-            manager.assign(Assignment { work_request_id: self.id, worker, dynamic_task_data }, now).await?;
+        let assigned = manager.assign(Assignment { work_request_id: self.id, worker, dynamic_task_data }, now).await?;
         if assigned {
             *self = manager.get(self.id).await?;
         }
@@ -89,9 +88,9 @@ impl Job for Assign {
         for job in jobs {
             let Assignment { work_request_id, worker: chosen, .. } = &job.assignment;
             let room = occupied.entry(chosen.id).or_default();
-            let fits = held.get(&chosen.id).is_some_and(|worker| {
-                worker.has_metadata_of(chosen) && *room < i64::from(worker.concurrency)
-            });
+            let fits = held
+                .get(&chosen.id)
+                .is_some_and(|worker| worker.has_metadata_of(chosen) && *room < i64::from(worker.concurrency));
             let assigned = fits && free.remove(work_request_id);
             if assigned {
                 *room += 1;

@@ -199,10 +199,10 @@ fn row_of(new: &NewWorkRequest, heritage: Option<&Heritage<'_>>, now: DateTime<U
 
 /// Writes new rows with their events, and gives them their ids.
 async fn insert_all(tx: &WriteTransaction, rows: &mut [WorkRequest]) -> Result<()> {
-    let models = rows.iter().cloned().map(|row| work_request::ActiveModel {
-        id: NotSet,
-        ..work_request::ActiveModel::from(row).reset_all()
-    });
+    let models = rows
+        .iter()
+        .cloned()
+        .map(|row| work_request::ActiveModel { id: NotSet, ..work_request::ActiveModel::from(row).reset_all() });
     let ids = bulk::insert(tx.connection(), models.collect()).await?;
     for (row, id) in rows.iter_mut().zip(ids) {
         row.id = id;

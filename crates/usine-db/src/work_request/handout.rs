@@ -22,7 +22,9 @@ use usine_model::work_request::{Results, Statuses};
 
 use super::create::with_retry_count;
 use super::retry::{RetryError, RetryReason, retry};
-use super::{AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed};
+use super::{
+    AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed,
+};
 use crate::batch::{Asked, Job, Waiting};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
@@ -232,10 +234,7 @@ struct Next<'a> {
 }
 
 /// Gives each of these workers the next work request it is to run, if there is one.
-async fn hand_out(
-    tx: &WriteTransaction,
-    jobs: Vec<(usize, &HandOut)>,
-) -> Result<Vec<(usize, Option<WorkRequest>)>> {
+async fn hand_out(tx: &WriteTransaction, jobs: Vec<(usize, &HandOut)>) -> Result<Vec<(usize, Option<WorkRequest>)>> {
     let workers = jobs.iter().map(|(_, job)| job.worker.id);
     let held = work_request::Entity::find()
         .filter(work_request::Column::WorkerId.is_in(bulk::padded(workers)))
@@ -273,9 +272,8 @@ async fn next_of(tx: &WriteTransaction, job: &HandOut, held: Vec<WorkRequest>) -
             AfterLoss::HandOutAgain => {
                 end_attempt(tx, row.id, AttemptOutcome::WorkerRestarted, Results::None, job.now).await?;
                 let again = count_retry(tx, &row).await?;
-                let event =
-                    NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(job.worker.id), job.now)
-                        .detail(json!({"retry_count": again.retry_count()}));
+                let event = NewEvent::of_work_request(EventKind::HandedOutAgain, row.id, Some(job.worker.id), job.now)
+                    .detail(json!({"retry_count": again.retry_count()}));
                 tx.record(event);
                 return Ok(Some(again));
             }

@@ -28,8 +28,8 @@ use crate::neighbour::Place;
 use crate::worker::occupying;
 use crate::{Database, Error, Result, Text};
 
-pub use assign::Assignment;
 pub(crate) use assign::Assign;
+pub use assign::Assignment;
 pub(crate) use create::Create;
 pub use create::{NewWorkRequest, SchedulerTags};
 pub use decision::{ConfirmError, Decision, UnblockError};

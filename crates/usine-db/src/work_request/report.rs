@@ -123,9 +123,8 @@ async fn attempts<'a>(
         .await?;
     let mut attempts = HashMap::new();
     for Asked { job, .. } in jobs {
-        let theirs = |attempt: &&attempt::Model| {
-            attempt.work_request_id == job.id && attempt.token_hash == job.key_hash.0
-        };
+        let theirs =
+            |attempt: &&attempt::Model| attempt.work_request_id == job.id && attempt.token_hash == job.key_hash.0;
         if let Some(attempt) = found.iter().rfind(theirs) {
             attempts.insert((job.id, job.key_hash.0.as_str()), attempt.clone());
         }

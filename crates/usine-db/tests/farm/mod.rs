@@ -116,6 +116,7 @@ impl<'a> Farm<'a> {
             is_system: Set(false),
             date_joined: Set(self.now()),
             last_login: Set(None),
+            ..Default::default()
         };
         row.insert(self.db.reader()).await.unwrap()
     }

@@ -108,7 +108,7 @@ pub(crate) async fn pending_reason(state: &AppState, row: &WorkRequestRow) -> Ap
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
             let of = row.supersedes_id.map(|id| format!(" of work request {id}")).unwrap_or_default();
             let summary = format!("it waits until {until} after a temporary failure{of}");
-            Some(PendingReason { summary, ahead: 0, workers: Vec::new() })
+            Some(PendingReason { summary, ahead: 0, limit: None, workers: Vec::new() })
         }
         _ => None,
     })

@@ -61,12 +61,7 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
     })
 }
 
-async fn serve(
-    state: AppState,
-    mut worker: Worker,
-    token: &Token,
-    mut socket: WebSocket,
-) {
+async fn serve(state: AppState, mut worker: Worker, token: &Token, mut socket: WebSocket) {
     // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
     let (number, receiver) = state.hub.join(worker.id);
     let mut heard = state.now();

@@ -83,8 +83,7 @@ impl Scheduler {
         let known = state.memory.now(&state.database).await?;
         self.look_at_shares(state, &known).await?;
         let occupied = queue.occupied().await?;
-        let by_owner = |one: &Occupied| (owner_of(one.workspace_id, one.created_by_id), one.count);
-        self.shares.advance(state.now(), occupied.iter().map(by_owner));
+        self.shares.advance(state.now(), occupied.iter().map(occupies));
         let mut free = self.fleet.free(state, &known, &occupied).await?;
         if free.is_empty() {
             return Ok(Outcome::default());
@@ -98,7 +97,8 @@ impl Scheduler {
         let mut waiting = Waiting::new(&self.lanes, heads, each);
         let mut outcome = Outcome::default();
         for candidate in free.extract_if(.., |one| one.is_picky()) {
-            outcome.assigned += self.assign_picky(state, &known, &candidate, fitting.of(&candidate), &mut waiting).await?;
+            outcome.assigned +=
+                self.assign_picky(state, &known, &candidate, fitting.of(&candidate), &mut waiting).await?;
         }
         let chosen = self.choose(&mut free, &fitting, &mut waiting);
         let (wanted, assigned) = (chosen.len(), self.assign(state, &known, chosen).await?);
@@ -221,6 +221,10 @@ impl Scheduler {
 
 fn owner_of(workspace: i64, user: i64) -> Owner {
     Owner { user, workspace }
+}
+
+fn occupies(one: &Occupied) -> (Owner, i64) {
+    (owner_of(one.workspace_id, one.created_by_id), one.count)
 }
 
 fn provided(row: &WorkRequest) -> Tags {

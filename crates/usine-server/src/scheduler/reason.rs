@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use usine_db::{QueueManager, WorkRequest, WorkRequestManager, WorkerManager};
+use usine_model::fair_share::{FairShare, ShareLimit};
 use usine_model::matching::{Misfit, PendingReason, RequirementSet, Verdict, WorkerVerdict, explain};
 use usine_model::tags::Tags;
 use usine_model::worker::WorkerType;
 use usine_tasks::old_worker;
 
+use super::{occupies, owner_of};
 use crate::requirements::RequirementError;
 use crate::state::AppState;
 
@@ -58,7 +60,24 @@ pub async fn explain_pending(state: &AppState, row: &WorkRequest) -> usine_db::R
     competing.sort_unstable();
     competing.dedup();
     let ahead = QueueManager(&state.database).count_ahead(row, &competing).await?;
-    Ok(explain(ahead, verdicts))
+    Ok(explain(ahead, limit(state, row).await?, verdicts))
+}
+
+/// The limit that the owners of the work request have reached, in words.
+async fn limit(state: &AppState, row: &WorkRequest) -> usine_db::Result<Option<String>> {
+    let queue = QueueManager(&state.database);
+    let mut shares = FairShare::default();
+    let (users, workspaces) = queue.shares().await?;
+    shares.set_shares(users, workspaces);
+    shares.advance(state.now(), queue.occupied().await?.iter().map(occupies));
+    Ok(shares.limit(owner_of(row.workspace_id, row.created_by_id)).map(|limit| match limit {
+        ShareLimit::User(max) => {
+            format!("its user has {max} work requests on workers, and may not have more at a time")
+        }
+        ShareLimit::Workspace(max) => {
+            format!("its workspace has {max} work requests on workers, and may not have more at a time")
+        }
+    }))
 }
 
 /// Whether a worker before 0.13 has words for the work request.
