@@ -92,6 +92,11 @@ impl Reading {
     }
 }
 
+/// How much of one CPU the server has used between the two, in percent.
+pub(crate) fn cpu_share(begin: &Reading, end: &Reading) -> f64 {
+    100.0 * (end.server.cpu - begin.server.cpu).as_secs_f64() / (end.at - begin.at).as_secs_f64()
+}
+
 /// What came of it.
 pub(crate) struct Run {
     pub begin: Reading,
@@ -116,12 +121,6 @@ impl Run {
     /// Milliseconds of the generator's CPU for each work request.
     pub fn generator_cost(&self) -> f64 {
         self.cost(|reading| reading.generator)
-    }
-
-    /// How much of one CPU the server used, in percent.
-    pub fn server_share(&self) -> f64 {
-        let used = self.end.server.cpu - self.begin.server.cpu;
-        100.0 * used.as_secs_f64() / (self.end.at - self.begin.at).as_secs_f64()
     }
 
     fn cost(&self, of: fn(&Reading) -> Usage) -> f64 {

@@ -1,5 +1,6 @@
 //! Where one measurement takes place: a directory, an empty database with one user, and the server on them.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -88,8 +89,17 @@ impl Site {
 
     /// Starts the server. One at a time.
     pub async fn serve(&self) -> Result<Server> {
-        let log = self.directory.path().join("server.log");
-        Server::start(&self.ground.program, &self.directory.path().join("server.toml"), &log).await
+        let config = self.path("server.toml");
+        self.start(&["server".as_ref(), "--config".as_ref(), config.as_os_str()]).await
+    }
+
+    /// Starts a server that answers with so many bytes, and does nothing else.
+    pub async fn serve_bare_http(&self, size: usize) -> Result<Server> {
+        self.start(&["bench", "bare-http", &size.to_string()].map(OsStr::new)).await
+    }
+
+    async fn start(&self, arguments: &[&OsStr]) -> Result<Server> {
+        Server::start(&self.ground.program, arguments, &self.path("server.log")).await
     }
 
     /// A path in the directory, on the file system that the server writes to.
@@ -132,9 +142,13 @@ impl Site {
         usize::try_from(count).map_err(|error| Error::Inconsistent(error.to_string()))
     }
 
-    /// Removes everything.
+    /// Removes everything, unless it is to be kept.
     pub async fn remove(self) -> Result<()> {
         self.database.close().await;
+        if self.ground.keep {
+            tracing::info!("{} is kept; the database is {}", self.directory.keep().display(), self.url);
+            return Ok(());
+        }
         if let (Place::Postgres(url), Some(name)) = (&self.place, &self.name) {
             administer(url, &format!("DROP DATABASE {name} WITH (FORCE)")).await?;
         }

@@ -40,7 +40,7 @@ pub struct Latency {
     pub warm_up: f64,
     /// Connections that submit: more than ever wait for an answer
     #[arg(long, value_name = "NUMBER", default_value_t = 256)]
-    pub clients: u32,
+    pub clients: usize,
 }
 
 impl Latency {
