@@ -53,7 +53,7 @@ pub(crate) async fn queue(site: &Site, total: usize) -> Result<i64> {
 pub(crate) async fn history(site: &Site, total: usize) -> Result<usize> {
     let server = site.serve().await?;
     let load = Load { workers: 10, clients: 2, warm_up: 0.2, seconds: 0.5, queue: Queue::Own };
-    let run = load.run(site, &server).await?;
+    let run = load.run(site, &server)?;
     server.stop().await?;
     let done: Vec<i64> = run.account.pairs.iter().map(|(submission, _)| submission.id).collect();
     copies(site, &done[..done.len().min(MODELS)], total.saturating_sub(done.len())).await?;

@@ -20,6 +20,7 @@ mod server;
 mod site;
 pub mod stage;
 mod tally;
+mod timetable;
 mod worker;
 
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::crew::Crew;
+use crate::crew::{Crew, on_one_thread};
 use crate::http::Connection;
 use crate::measure::milliseconds;
 use crate::process::Usage;
@@ -39,7 +39,11 @@ pub(crate) enum Queue {
 
 impl Load {
     /// Makes the load, and checks that nothing was lost or done twice.
-    pub async fn run(&self, site: &Site, server: &Server) -> Result<Run> {
+    pub fn run(&self, site: &Site, server: &Server) -> Result<Run> {
+        on_one_thread(self.make(site, server))
+    }
+
+    async fn make(&self, site: &Site, server: &Server) -> Result<Run> {
         let mut crew = Crew::default();
         let tally = Arc::new(Tally::new(match self.queue {
             Queue::Own => 4 * self.workers + 64,
@@ -68,7 +72,7 @@ impl Load {
             }
             Queue::Stored(last) => last,
         };
-        crew.dismiss().await?;
+        worker::dismiss(crew, server.address).await?;
         let account = tally.account(|id| id <= last_stored)?;
         if self.queue == Queue::Own && account.open > 0 {
             return Err(Error::Inconsistent(format!("{} work requests were never reported", account.open)));

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::HeaderValue;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectOptions, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use usine_db::account::User;
 use usine_db::entity::work_request;
-use usine_db::tenancy::{Scope, Workspace};
+use usine_db::tenancy::Workspace;
 use usine_db::token::TokenSpec;
 use usine_db::{Database, GroupManager, ScopeManager, TokenManager, UserManager, WorkspaceManager, invariants};
 use usine_model::permission::MembershipRole;
+use usine_model::token::TokenKey;
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::{DEFAULT_SCOPE, DEFAULT_WORKSPACE};
 
@@ -28,10 +30,11 @@ pub(crate) struct Site {
     /// Who submits.
     pub user: User,
     /// Where to.
-    pub scope: Scope,
     pub workspace: Workspace,
     /// The user's token.
     pub token: HeaderValue,
+    /// Where the connections to the database live; a load has a runtime of its own.
+    runtime: Handle,
     url: String,
     /// In PostgreSQL.
     name: Option<String>,
@@ -78,9 +81,9 @@ impl Site {
             place: place.clone(),
             database,
             user,
-            scope,
             workspace,
             token: token_header(token.key.reveal())?,
+            runtime: Handle::current(),
             url,
             name,
             directory,
@@ -105,6 +108,17 @@ impl Site {
     /// A path in the directory, on the file system that the server writes to.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Lets the worker with this key in, as an administrator does. From any runtime.
+    pub async fn enable_worker(&self, key: &TokenKey) -> Result<()> {
+        let (database, key, now) = (self.database.clone(), key.clone(), self.ground.clock.now());
+        let enabled = self.runtime.spawn(async move {
+            let token = TokenManager(&database).get_token_or_none(key.reveal(), now).await?;
+            let mut token = token.ok_or_else(|| Error::Inconsistent("a new worker has no token".to_owned()))?;
+            Ok::<(), Error>(token.enable(&database, now).await?)
+        });
+        enabled.await.map_err(|error| Error::Inconsistent(error.to_string()))?
     }
 
     /// Looks whether everything is as it must be: the invariants hold, exactly `ended` work requests have ended with success
@@ -175,7 +189,9 @@ fn with_name(url: &str, name: &str) -> Result<String> {
 }
 
 async fn administer(url: &str, statement: &str) -> Result<()> {
-    let connection = sea_orm::Database::connect(url).await?;
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await?;
     connection.execute_unprepared(statement).await?;
     Ok(connection.close().await?)
 }

@@ -18,8 +18,8 @@ const PAIRS: [Pair; 4] = [
     },
     Pair {
         of: ("throughput", "work requests, end to end"),
-        limit: ("bare-database", "whole lives, 100 in a transaction"),
-        name: "against the bare database, 100 in a transaction",
+        limit: ("bare-database", "whole lives, 100 in each statement"),
+        name: "against the bare database, 100 in each statement",
     },
     Pair {
         of: ("api", "GET of one work request"),

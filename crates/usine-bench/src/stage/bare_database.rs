@@ -1,16 +1,16 @@
 //! The limit of the database: the rows of the whole life of a work request written without server, by hand-written
-//! statements, one transaction for each step as the server has them, and many lives in one transaction.
+//! statements. One transaction for each step, as the server has them; many lives in a transaction; many in a statement.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, FromQueryResult, Statement, TransactionTrait, Value,
 };
-
 use usine_db::entity::{attempt, event, work_request};
 
+use super::above_zero;
 use crate::crew::Crew;
 use crate::fill::columns;
 use crate::load::{Load, Queue};
@@ -24,11 +24,28 @@ const BATCH: usize = 100;
 /// As many connections as the server has for writing.
 const CASE: &str = "writers: 1 on SQLite, 16 on PostgreSQL";
 
+/// How the rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One life; each step is a transaction.
+    Singly,
+    /// Many lives; each step of all of them is a transaction, each row a statement.
+    Batch,
+    /// Many lives; a statement writes the rows of all of them.
+    Together,
+}
+
+impl Way {
+    fn lives(self) -> usize {
+        if self == Self::Singly { 1 } else { BATCH }
+    }
+}
+
 /// How long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BareDatabase {
-    /// Seconds, once for single transactions, once for batches
-    #[arg(long, default_value_t = 5.0)]
+    /// Seconds for each of the three ways
+    #[arg(long, value_parser = above_zero, default_value_t = 5.0)]
     pub seconds: f64,
 }
 
@@ -39,7 +56,7 @@ impl BareDatabase {
         let server = site.serve().await?;
         // A work request that the server itself has written is what the others are like.
         let load = Load { workers: 1, clients: 1, warm_up: 0.1, seconds: 0.2, queue: Queue::Own };
-        let run = load.run(&site, &server).await?;
+        let run = load.run(&site, &server)?;
         server.stop().await?;
         let mut ended = run.account.pairs.len();
         let model = run.account.pairs.last().map(|(submission, _)| submission.id);
@@ -48,8 +65,12 @@ impl BareDatabase {
         let writers = if *place == Place::Sqlite { 1 } else { 16 };
         let life = Arc::new(Life::like(&site, model).await?);
         let mut sheet = Sheet::new("bare-database", place.name(), CASE);
-        for (what, batch) in [("whole lives, singly", 1), ("whole lives, 100 in a transaction", BATCH)] {
-            let (count, elapsed) = self.write(&site, &life, writers, batch).await?;
+        for (what, way) in [
+            ("whole lives, singly", Way::Singly),
+            ("whole lives, 100 in a transaction", Way::Batch),
+            ("whole lives, 100 in each statement", Way::Together),
+        ] {
+            let (count, elapsed) = self.write(&site, &life, writers, way).await?;
             ended += count;
             sheet.note(what, count as f64 / elapsed.as_secs_f64(), "/s");
         }
@@ -58,7 +79,7 @@ impl BareDatabase {
         Ok(sheet.measures)
     }
 
-    async fn write(&self, site: &Site, life: &Arc<Life>, writers: u32, batch: usize) -> Result<(usize, Duration)> {
+    async fn write(&self, site: &Site, life: &Arc<Life>, writers: u32, way: Way) -> Result<(usize, Duration)> {
         let mut options = ConnectOptions::new(site.url());
         options.max_connections(writers).min_connections(writers).sqlx_logging(false);
         let connection = sea_orm::Database::connect(options).await?;
@@ -66,7 +87,7 @@ impl BareDatabase {
             // As the server: a commit survives a power cut.
             connection.execute_unprepared("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").await?;
         }
-        let count = Arc::new(AtomicU64::new(0));
+        let count = Arc::new(AtomicUsize::new(0));
         let time = Duration::from_secs_f64(self.seconds);
         let mut crew = Crew::default();
         let begin = Instant::now();
@@ -74,8 +95,8 @@ impl BareDatabase {
             let (life, connection, count) = (Arc::clone(life), connection.clone(), Arc::clone(&count));
             crew.spawn(async move {
                 while begin.elapsed() < time {
-                    life.live(&connection, batch).await?;
-                    count.fetch_add(batch as u64, Ordering::Relaxed);
+                    life.live(&connection, way).await?;
+                    count.fetch_add(way.lives(), Ordering::Relaxed);
                 }
                 Ok(())
             });
@@ -83,21 +104,24 @@ impl BareDatabase {
         crew.finish().await?;
         let elapsed = begin.elapsed();
         connection.close().await?;
-        Ok((usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX), elapsed))
+        Ok((count.load(Ordering::Relaxed), elapsed))
     }
 }
 
-/// The statements of a life, step by step. `$1` is the id of the work request, `$2` the hash of its key.
+/// The statements of a life, step by step. Where `{these}` is, the condition stands that names the work requests.
 struct Life {
     create: String,
     steps: [Vec<String>; 4],
-    next_key: AtomicU64,
 }
 
 #[derive(FromQueryResult)]
 struct Id {
     id: i64,
 }
+
+/// What stands for the key of a work request: as long as a hash, and different for each.
+const HASH: &str = "substr('0000000000000000000000000000000000000000000000000000000000000000' || CAST(id AS TEXT), \
+                    length(CAST(id AS TEXT)) + 1, 64)";
 
 impl Life {
     /// A life that writes what that of this work request wrote.
@@ -111,7 +135,8 @@ impl Life {
         let event_columns = columns::<event::Column>(&["id", "work_request_id"]);
         let event = |row: &Id| {
             format!(
-                "INSERT INTO event (work_request_id, {event_columns}) SELECT $1, {event_columns} FROM event WHERE id = {}",
+                "INSERT INTO event (work_request_id, {event_columns}) SELECT copies.id, {event_columns} FROM event \
+                 CROSS JOIN (SELECT id FROM work_request WHERE id {{these}}) AS copies WHERE event.id = {}",
                 row.id
             )
         };
@@ -140,73 +165,90 @@ impl Life {
         let attempts = columns::<attempt::Column>(&["id", "work_request_id", "token_hash", "ended_at", "outcome"]);
         Ok(Self {
             create: format!(
-                "INSERT INTO work_request ({all}) SELECT {of_model} FROM work_request WHERE id = {model} RETURNING id"
+                "INSERT INTO work_request ({all}) \
+                 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {{count}}) \
+                 SELECT {of_model} FROM work_request CROSS JOIN numbers WHERE id = {model} RETURNING id"
             ),
             steps: [
                 vec![
                     event(created),
                     format!(
                         "UPDATE work_request SET status = 'pending', pending_at = created_at, {} \
-                         WHERE id = $1 AND status = 'blocked'",
-                        take(&["configured_task_data", "scheduler_tags_required", "scheduler_tags_provided", "requirement_set_id"])
+                         WHERE id {{these}} AND status = 'blocked'",
+                        take(&[
+                            "configured_task_data",
+                            "scheduler_tags_required",
+                            "scheduler_tags_provided",
+                            "requirement_set_id",
+                        ])
                     ),
                     event(pending),
                 ],
                 vec![
                     format!(
-                        "UPDATE work_request SET {} WHERE id = $1 AND status = 'pending' AND worker_id IS NULL",
+                        "UPDATE work_request SET {} WHERE id {{these}} AND status = 'pending' AND worker_id IS NULL",
                         take(&["worker_id", "dynamic_task_data"])
                     ),
                     event(assigned),
                 ],
                 vec![
-                    "UPDATE work_request SET status = 'running', started_at = created_at WHERE id = $1 AND status = 'pending'"
+                    "UPDATE work_request SET status = 'running', started_at = created_at \
+                     WHERE id {these} AND status = 'pending'"
                         .to_owned(),
                     event(running),
-                    "INSERT INTO token (hash, token_type, work_request_id, created_at, expire_at, enabled) \
-                     SELECT $2, 'work-request', $1, created_at, created_at, TRUE FROM work_request WHERE id = $1"
-                        .to_owned(),
                     format!(
-                        "INSERT INTO attempt (work_request_id, token_hash, {attempts}) SELECT $1, $2, {attempts} \
-                         FROM attempt WHERE work_request_id = {model}"
+                        "INSERT INTO token (hash, token_type, work_request_id, created_at, expire_at, enabled) \
+                         SELECT {HASH}, 'work-request', id, created_at, created_at, TRUE FROM work_request \
+                         WHERE id {{these}}"
+                    ),
+                    format!(
+                        "INSERT INTO attempt (work_request_id, token_hash, {attempts}) \
+                         SELECT copies.id, copies.hash, {attempts} FROM attempt \
+                         CROSS JOIN (SELECT id, {HASH} AS hash FROM work_request WHERE id {{these}}) AS copies \
+                         WHERE work_request_id = {model}"
                     ),
                 ],
                 vec![
                     "UPDATE work_request SET status = 'completed', result = 'success', completed_at = created_at \
-                     WHERE id = $1 AND status = 'running'"
+                     WHERE id {these} AND status = 'running'"
                         .to_owned(),
                     "UPDATE attempt SET ended_at = handed_out_at, outcome = 'reported', result = 'success' \
-                     WHERE work_request_id = $1 AND ended_at IS NULL"
+                     WHERE work_request_id {these} AND ended_at IS NULL"
                         .to_owned(),
-                    "DELETE FROM token WHERE work_request_id = $1".to_owned(),
+                    "DELETE FROM token WHERE work_request_id {these}".to_owned(),
                     event(completed),
                 ],
             ],
-            next_key: AtomicU64::new(1),
         })
     }
 
-    /// Writes so many lives: each step of all of them in one transaction.
-    async fn live(&self, connection: &DatabaseConnection, batch: usize) -> Result<()> {
+    /// Writes some lives: each step of all of them in one transaction.
+    async fn live(&self, connection: &DatabaseConnection, way: Way) -> Result<()> {
         let backend = connection.get_database_backend();
-        let mut ids = Vec::with_capacity(batch);
+        let mut ids = Vec::with_capacity(way.lives());
         for (number, step) in self.steps.iter().enumerate() {
             let transaction = connection.begin().await?;
             if number == 0 {
-                for _ in 0..batch {
-                    let create = Statement::from_string(backend, &self.create);
-                    let id = Id::find_by_statement(create).one(&transaction).await?;
-                    ids.push(id.ok_or_else(|| Error::Inconsistent("no row was written".to_owned()))?.id);
+                let (rows, times) = if way == Way::Together { (BATCH, 1) } else { (1, way.lives()) };
+                let create = self.create.replace("{count}", &rows.to_string());
+                for _ in 0..times {
+                    let create = Statement::from_string(backend, &create);
+                    ids.extend(Id::find_by_statement(create).all(&transaction).await?.iter().map(|row| row.id));
                 }
             }
-            for id in &ids {
+            if way == Way::Together {
+                let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 for sql in step {
-                    let mut values = vec![Value::from(*id)];
-                    if sql.contains("$2") {
-                        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-                        values.push(Value::from(format!("{key:064x}")));
+                    let sql = sql.replace("{these}", &format!("IN ({list})"));
+                    transaction.execute_raw(Statement::from_string(backend, sql)).await?;
+                }
+            } else {
+                for id in &ids {
+                    for sql in step {
+                        let sql = sql.replace("{these}", "= $1");
+                        let statement = Statement::from_sql_and_values(backend, sql, [Value::from(*id)]);
+                        transaction.execute_raw(statement).await?;
                     }
-                    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
                 }
             }
             transaction.commit().await?;

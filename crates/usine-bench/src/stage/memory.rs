@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::above_zero;
 use crate::crew::Crew;
 use crate::load::{Load, Queue, Reading, cpu_share};
 use crate::measure::{Sheet, megabytes};
@@ -25,7 +26,7 @@ pub struct Memory {
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub workers: usize,
     /// Seconds of rest, and of load
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, value_parser = above_zero, default_value_t = 10.0)]
     pub seconds: f64,
     /// Connections that submit
     #[arg(long, value_name = "NUMBER", default_value_t = 32)]
@@ -74,7 +75,7 @@ impl Memory {
         let begin = Reading::take(&server)?;
         crew.work_for(pause).await?;
         let end = Reading::take(&server)?;
-        crew.dismiss().await?;
+        worker::dismiss(crew, server.address).await?;
         server.stop().await?;
         sheet.aim("memory at rest", megabytes(end.server.resident), "MB", target);
         sheet.note("CPU at rest", cpu_share(&begin, &end), "%");
@@ -87,7 +88,7 @@ impl Memory {
             seconds: self.seconds,
             queue: Queue::Own,
         };
-        let run = load.run(site, &server).await?;
+        let run = load.run(site, &server)?;
         let peak = server.usage()?.peak;
         server.stop().await?;
         site.check(stored + run.account.pairs.len(), 0).await?;
