@@ -12,7 +12,8 @@ use crate::{Error, Result};
 pub(crate) fn on_one_thread<T>(load: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("cannot start the generator"))?;
-    tokio::task::block_in_place(|| runtime.block_on(load))
+    // It must end where waiting is allowed, too.
+    tokio::task::block_in_place(move || runtime.block_on(load))
 }
 
 /// Tasks that go on until they are told to stop, or have done what they had to.
