@@ -43,6 +43,10 @@ struct Plan {
 impl Report {
     /// Runs all stages on these databases, writes the report if that is wanted, and returns the numbers.
     pub async fn run(&self, ground: &Ground, places: &[Place]) -> Result<Vec<Measure>> {
+        if let Some(directory) = &self.output {
+            // What cannot be written is told now, not at the end.
+            std::fs::create_dir_all(directory).map_err(Error::io(format!("cannot make {}", directory.display())))?;
+        }
         let plan = if self.quick { Plan::quick() } else { Plan::full() };
         let mut measures = Vec::new();
         for place in places {
@@ -78,14 +82,14 @@ impl Plan {
         }
     }
 
-    /// Some 15 seconds for each database, with a program that is not optimised.
+    /// Some 20 seconds for each database, with a program that is not optimised.
     fn quick() -> Self {
         let (workers, stored, clients) = (10, 500, 4);
         Self {
-            throughput: Throughput { workers: vec![1, workers], seconds: 0.5, warm_up: 0.2, clients },
-            latency: Latency { workers, rates: vec![20.0, 50.0], seconds: 0.5, warm_up: 0.2, clients },
+            throughput: Throughput { workers: vec![workers], seconds: 0.5, warm_up: 0.2, clients },
+            latency: Latency { workers, rates: vec![50.0], seconds: 0.5, warm_up: 0.2, clients },
             queue: Queue { pending: vec![100, stored], workers: 4, seconds: 0.5, warm_up: 0.2, clients },
-            api: Api { connections: vec![1, 4], seconds: 0.2, rate: 50.0, stored: 100 },
+            api: Api { connections: vec![1], seconds: 0.2, rate: 50.0, stored: 100 },
             bare_database: BareDatabase { seconds: 0.2 },
             transfer: Transfer { size: 8 },
             start: Start { stored, times: 1 },

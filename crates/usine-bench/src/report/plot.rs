@@ -114,12 +114,13 @@ fn groups<'a>(panel: &Panel, measures: &'a [Measure]) -> Vec<Group<'a>> {
 
 /// What tells a group from the others of its panel.
 fn label(panel: &Panel, measure: &Measure) -> String {
-    let what =
-        measure.what.rsplit_once(", ").filter(|_| panel.stage == "latency").map_or(measure.what, |(_, part)| part);
-    match panel.stage {
-        "throughput" | "queue" => measure.case.clone(),
-        "transfer" => what.to_owned(),
-        _ => format!("{what}; {}", measure.case),
+    // The percentile tells bars of latency apart; elsewhere it is in the title.
+    let (name, percentile) = measure.what.rsplit_once(", p").map_or((measure.what, None), |(a, b)| (a, Some(b)));
+    match (panel.stage, percentile) {
+        ("throughput" | "queue", _) => measure.case.clone(),
+        ("transfer", _) => measure.what.to_owned(),
+        ("latency", Some(percentile)) => format!("p{percentile}; {}", measure.case),
+        _ => format!("{name}; {}", measure.case),
     }
 }
 
