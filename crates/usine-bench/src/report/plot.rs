@@ -100,7 +100,11 @@ pub fn plot(measures: &[Measure]) -> String {
 
 fn groups<'a>(panel: &Panel, measures: &'a [Measure]) -> Vec<Group<'a>> {
     let mut groups: Vec<(&str, &str, Group<'a>)> = Vec::new();
-    let wanted = measures.iter().filter(|measure| measure.stage == panel.stage && panel.names.contains(&measure.what));
+    let wanted = measures.iter().filter(|measure| {
+        let is_meant = measure.stage == panel.stage && panel.names.contains(&measure.what);
+        // Calls that wait for each other have no target, and say little about how long one takes.
+        is_meant && (panel.stage != "api" || measure.target.is_some())
+    });
     for measure in wanted {
         match groups.iter_mut().find(|(case, what, _)| (*case, *what) == (measure.case.as_str(), measure.what)) {
             Some((_, _, group)) => group.bars.push(measure),
