@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build deb demo test test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
+.PHONY: build bench deb demo test test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
 
 build: target/release/usine
 
@@ -41,6 +41,12 @@ measure-pages: build
 # What a build costs more as a work request than by hand.
 overhead: setup build
 	./packaging/overhead
+
+# How fast everything is, on SQLite and PostgreSQL, with the limits of the machine beside it: some 15 minutes. The report is in
+# OUTPUT=target/bench; docs/benchmarks.md is OUTPUT=docs. BENCH="throughput --workers 100" for one measurement.
+bench: build
+	./packaging/setup-host tests
+	./packaging/bench $(BENCH)
 
 test:
 	./packaging/setup-host tests

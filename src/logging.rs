@@ -17,7 +17,8 @@ pub fn for_command(silent: bool, debug: bool) {
         (true, false) => (LevelFilter::WARN, ""),
         (false, false) => (LevelFilter::INFO, ""),
     };
-    let filter = std::env::var("USINE_LOG").unwrap_or_else(|_| format!("{level},sea_orm_migration=warn{extra}"));
+    let filter =
+        std::env::var("USINE_LOG").unwrap_or_else(|_| format!("{level},sqlx=warn,sea_orm_migration=warn{extra}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
-use usine_bench::stage::{Latency, Queue, Throughput};
-use usine_bench::{Ground, Measure, Place};
+use usine_bench::stage::{Api, BareDatabase, Latency, Memory, Queue, Start, Throughput, Transfer};
+use usine_bench::{Ground, Measure, Place, Report, bare_http};
 
 use crate::ambient::{OsEntropy, SystemClock};
 use crate::exit::{Code, failure};
 use crate::output::{Format, OutputArgs, Ui};
+use crate::signals;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ pub struct Args {
     /// Directory for what is written, on the file system that is to be measured
     #[arg(long, value_name = "DIRECTORY", global = true, default_value = "/var/tmp")]
     directory: PathBuf,
+    /// Leave directories and databases for a look at them
+    #[arg(long, global = true)]
+    keep: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(subcommand)]
@@ -44,24 +48,66 @@ enum Stages {
     Latency(Latency),
     /// The cost of one assignment with short and long queues
     Queue(Queue),
+    /// Calls of the API per second and how long they take, and those of an HTTP server that does nothing
+    Api(Api),
+    /// What the database can do without a server: the rows of the whole life of a work request
+    BareDatabase(BareDatabase),
+    /// Upload and download of a large file, against reading, hashing and writing it
+    Transfer(Transfer),
+    /// Memory and CPU at rest and under load
+    Memory(Memory),
+    /// Time from the start to the first answer
+    Start(Start),
+    /// All of these, and a report
+    Report(Report),
+    /// An HTTP server that answers with the same bytes each time; `api` starts it
+    #[command(hide = true)]
+    BareHttp {
+        /// Bytes of an answer
+        size: usize,
+    },
 }
 
 /// Measures and prints what was found.
 pub async fn run(args: Args) -> anyhow::Result<Code> {
+    if let Stages::BareHttp { size } = args.stage {
+        let stop = signals::listen()?;
+        bare_http::serve(size, stop.drain, |address| eprintln!("listening on http://{address}")).await?;
+        return Ok(Code::Success);
+    }
     let ui = Ui::new(args.output.format());
     let program = std::env::current_exe().map_err(|error| failure(format!("where is this program? {error}")))?;
-    let ground =
-        Ground { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), program, directory: args.directory };
+    let ground = Ground {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(OsEntropy),
+        program,
+        directory: args.directory,
+        keep: args.keep,
+    };
     let mut measures = Vec::new();
-    for place in &args.databases {
-        measures.extend(match &args.stage {
-            Stages::Throughput(stage) => stage.run(&ground, place).await?,
-            Stages::Latency(stage) => stage.run(&ground, place).await?,
-            Stages::Queue(stage) => stage.run(&ground, place).await?,
-        });
+    if let Stages::Report(report) = &args.stage {
+        measures = report.run(&ground, &args.databases).await?;
+    } else {
+        for place in &args.databases {
+            measures.extend(one(&args.stage, &ground, place).await?);
+        }
     }
     print(ui, &measures)?;
     Ok(Code::Success)
+}
+
+async fn one(stage: &Stages, ground: &Ground, place: &Place) -> usine_bench::Result<Vec<Measure>> {
+    match stage {
+        Stages::Throughput(stage) => stage.run(ground, place).await,
+        Stages::Latency(stage) => stage.run(ground, place).await,
+        Stages::Queue(stage) => stage.run(ground, place).await,
+        Stages::Api(stage) => stage.run(ground, place).await,
+        Stages::BareDatabase(stage) => stage.run(ground, place).await,
+        Stages::Transfer(stage) => stage.run(ground, place).await,
+        Stages::Memory(stage) => stage.run(ground, place).await,
+        Stages::Start(stage) => stage.run(ground, place).await,
+        Stages::Report(_) | Stages::BareHttp { .. } => Ok(Vec::new()),
+    }
 }
 
 fn print(ui: Ui, measures: &[Measure]) -> anyhow::Result<()> {

@@ -8,6 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Result};
 
+/// Runs a load on one thread of its own: on several, the generator would spend much of the machine's time on waking them.
+pub(crate) fn on_one_thread<T>(load: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::io("cannot start the generator"))?;
+    // It must end where waiting is allowed, too.
+    tokio::task::block_in_place(move || runtime.block_on(load))
+}
+
 /// Tasks that go on until they are told to stop, or have done what they had to.
 #[derive(Default)]
 pub(crate) struct Crew {

@@ -8,12 +8,16 @@ use usine_db::{Engine, WorkRequestManager};
 use usine_model::tags::{Tags, build_arch, capability, executor, required_worker_type, task_version};
 use usine_model::work_request::TaskType;
 
+use crate::load::{Load, Queue};
 use crate::site::Site;
 use crate::worker::ARCHITECTURE;
 use crate::{Error, Result};
 
 /// Copies made by one statement: large enough to be fast, small enough that the kinds are mixed.
 const BATCH: usize = 1000;
+
+/// How many ended work requests the others are copies of.
+const MODELS: usize = 50;
 
 /// Architectures that no simulated worker builds on.
 const FOREIGN: [&str; 7] = ["arm64", "armel", "armhf", "mips64el", "ppc64el", "riscv64", "s390x"];
@@ -45,6 +49,17 @@ pub(crate) async fn queue(site: &Site, total: usize) -> Result<i64> {
     copies(site, &cycle, total.saturating_sub(foreign.len() + fitting.len())).await
 }
 
+/// Fills the database with so many work requests that have ended, and all that is left of each. Returns how many there are then.
+pub(crate) async fn history(site: &Site, total: usize) -> Result<usize> {
+    let server = site.serve().await?;
+    let load = Load { workers: 10, clients: 2, warm_up: 0.2, seconds: 0.5, queue: Queue::Own };
+    let run = load.run(site, &server)?;
+    server.stop().await?;
+    let done: Vec<i64> = run.account.pairs.iter().map(|(submission, _)| submission.id).collect();
+    copies(site, &done[..done.len().min(MODELS)], total.saturating_sub(done.len())).await?;
+    site.count().await
+}
+
 /// Submits one, past the server.
 async fn submit(site: &Site, task: &str, further: Vec<String>) -> Result<i64> {
     let mut required = Tags::from([required_worker_type(TaskType::Worker), task_version(TaskType::Worker, task, 1)]);
@@ -63,9 +78,9 @@ async fn submit(site: &Site, task: &str, further: Vec<String>) -> Result<i64> {
 pub(crate) async fn copies(site: &Site, of: &[i64], total: usize) -> Result<i64> {
     let connection = connect(site).await?;
     // What belongs to a work request goes with it.
-    let columns = names(work_request::Column::iter(), &["id"]);
-    let events = Dependent::new("event", names(event::Column::iter(), &["id", "work_request_id"]));
-    let attempts = Dependent::new("attempt", names(attempt::Column::iter(), &["id", "work_request_id"]));
+    let columns = columns::<work_request::Column>(&["id"]);
+    let events = Dependent::new("event", self::columns::<event::Column>(&["id", "work_request_id"]));
+    let attempts = Dependent::new("attempt", self::columns::<attempt::Column>(&["id", "work_request_id"]));
 
     // Each kind as often as the others, also where there are few copies.
     let batch = BATCH.min(total / of.len().max(1)).max(1);
@@ -117,9 +132,9 @@ impl Dependent {
     }
 }
 
-/// Columns, but for these, in quotes: some have names that mean something in SQL.
-fn names<C: IdenStatic>(columns: impl Iterator<Item = C>, without: &[&str]) -> String {
-    let kept = columns.filter(|column| !without.contains(&column.as_str()));
+/// The columns of a table, but for these, in quotes: some have names that mean something in SQL.
+pub(crate) fn columns<C: IdenStatic + Iterable>(without: &[&str]) -> String {
+    let kept = C::iter().filter(|column| !without.contains(&column.as_str()));
     kept.map(|column| format!("\"{}\"", column.as_str())).collect::<Vec<_>>().join(", ")
 }
 

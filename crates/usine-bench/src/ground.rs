@@ -18,6 +18,8 @@ pub struct Ground {
     pub program: PathBuf,
     /// Where directories are made: on the file system that is measured.
     pub directory: PathBuf,
+    /// Leave directories and databases for a look at them.
+    pub keep: bool,
 }
 
 /// Which database is measured.

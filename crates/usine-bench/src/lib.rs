@@ -5,6 +5,7 @@
 //! which go when it ends. What it finds are [`Measure`]s. An error of the server, or counts that do not agree, are an
 //! [`Error`] and no number.
 
+pub mod bare_http;
 mod client;
 mod crew;
 mod error;
@@ -14,12 +15,15 @@ mod http;
 mod load;
 mod measure;
 mod process;
+mod report;
 mod server;
 mod site;
 pub mod stage;
 mod tally;
+mod timetable;
 mod worker;
 
 pub use error::{Error, Result};
 pub use ground::{Ground, Place};
 pub use measure::{Measure, Target};
+pub use report::Report;

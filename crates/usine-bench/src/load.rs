@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::crew::Crew;
+use crate::crew::{Crew, on_one_thread};
 use crate::http::Connection;
 use crate::measure::milliseconds;
 use crate::process::Usage;
@@ -39,7 +39,11 @@ pub(crate) enum Queue {
 
 impl Load {
     /// Makes the load, and checks that nothing was lost or done twice.
-    pub async fn run(&self, site: &Site, server: &Server) -> Result<Run> {
+    pub fn run(&self, site: &Site, server: &Server) -> Result<Run> {
+        on_one_thread(self.make(site, server))
+    }
+
+    async fn make(&self, site: &Site, server: &Server) -> Result<Run> {
         let mut crew = Crew::default();
         let tally = Arc::new(Tally::new(match self.queue {
             Queue::Own => 4 * self.workers + 64,
@@ -68,7 +72,7 @@ impl Load {
             }
             Queue::Stored(last) => last,
         };
-        crew.dismiss().await?;
+        worker::dismiss(crew, server.address).await?;
         let account = tally.account(|id| id <= last_stored)?;
         if self.queue == Queue::Own && account.open > 0 {
             return Err(Error::Inconsistent(format!("{} work requests were never reported", account.open)));
@@ -90,6 +94,11 @@ impl Reading {
     pub fn take(server: &Server) -> Result<Self> {
         Ok(Self { at: Instant::now(), server: server.usage()?, generator: Usage::of(std::process::id())? })
     }
+}
+
+/// How much of one CPU the server has used between the two, in percent.
+pub(crate) fn cpu_share(begin: &Reading, end: &Reading) -> f64 {
+    100.0 * (end.server.cpu - begin.server.cpu).as_secs_f64() / (end.at - begin.at).as_secs_f64()
 }
 
 /// What came of it.
@@ -116,12 +125,6 @@ impl Run {
     /// Milliseconds of the generator's CPU for each work request.
     pub fn generator_cost(&self) -> f64 {
         self.cost(|reading| reading.generator)
-    }
-
-    /// How much of one CPU the server used, in percent.
-    pub fn server_share(&self) -> f64 {
-        let used = self.end.server.cpu - self.begin.server.cpu;
-        100.0 * used.as_secs_f64() / (self.end.at - self.begin.at).as_secs_f64()
     }
 
     fn cost(&self, of: fn(&Reading) -> Usage) -> f64 {

@@ -114,6 +114,11 @@ impl Sheet {
     }
 }
 
+/// A number of things in words, such as `1 worker` and `10 workers`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The smallest of the values that is as large as this part of them, in milliseconds. 0 if there are none.
 pub(crate) fn percentile(times: &mut [Duration], part: f64) -> f64 {
     times.sort_unstable();

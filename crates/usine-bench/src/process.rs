@@ -14,6 +14,8 @@ pub(crate) struct Usage {
     pub cpu: Duration,
     /// Resident memory at this moment, in bytes.
     pub resident: u64,
+    /// The most that was resident at any moment, in bytes.
+    pub peak: u64,
 }
 
 impl Usage {
@@ -26,8 +28,8 @@ impl Usage {
         let (stat, status) = (read("stat")?, read("status")?);
         let unclear = || Error::Usage(format!("cannot understand /proc/{pid}/stat and status"));
         let ticks = cpu_ticks(&stat).ok_or_else(unclear)?;
-        let kib = resident_kib(&status).ok_or_else(unclear)?;
-        Ok(Self { cpu: TICK * ticks, resident: kib * 1024 })
+        let bytes = |name| kib(&status, name).map(|kib| kib * 1024).ok_or_else(unclear);
+        Ok(Self { cpu: TICK * ticks, resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
     }
 }
 
@@ -37,8 +39,8 @@ fn cpu_ticks(stat: &str) -> Option<u32> {
     Some(fields.next()?.parse::<u32>().ok()? + fields.next()?.parse::<u32>().ok()?)
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
@@ -50,14 +52,14 @@ mod tests {
     fn the_fields_are_found() {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 8 0 100 1000 200 0";
         assert_eq!(cpu_ticks(stat), Some(300));
-        assert_eq!(resident_kib("Name:\tx\nVmRSS:\t   12345 kB\nThreads:\t1\n"), Some(12345));
+        assert_eq!(kib("Name:\tx\nVmRSS:\t   12345 kB\nThreads:\t1\n", "VmRSS:"), Some(12345));
         assert_eq!(cpu_ticks("nothing"), None);
     }
 
     #[test]
     fn this_process_uses_something() {
         let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.resident > 100_000, "{usage:?}");
+        assert!(usage.resident > 100_000 && usage.peak >= usage.resident, "{usage:?}");
         assert!(Usage::of(u32::MAX).is_err());
     }
 }

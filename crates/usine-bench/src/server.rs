@@ -1,5 +1,6 @@
 //! The server under test: the same program, as a child, with its log in a file.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,14 +35,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program server` with this configuration, and waits until it listens.
-    pub async fn start(program: &Path, config: &Path, log: &Path) -> Result<Self> {
+    /// Starts the program with these arguments, and waits until it says that it listens.
+    pub async fn start(program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Self> {
         let output = File::create(log).map_err(Error::io(format!("cannot write {}", log.display())))?;
         let started = Instant::now();
         let mut child = Command::new(program)
-            .arg("server")
-            .arg("--config")
-            .arg(config)
+            .args(arguments)
             // What the caller's shell says about a server is not about this one.
             .env_remove("USINE_CONFIG")
             .env_remove("USINE_DATA_DIRECTORY")

@@ -1,17 +1,20 @@
 //! Where one measurement takes place: a directory, an empty database with one user, and the server on them.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::HeaderValue;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectOptions, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use usine_db::account::User;
 use usine_db::entity::work_request;
-use usine_db::tenancy::{Scope, Workspace};
+use usine_db::tenancy::Workspace;
 use usine_db::token::TokenSpec;
 use usine_db::{Database, GroupManager, ScopeManager, TokenManager, UserManager, WorkspaceManager, invariants};
 use usine_model::permission::MembershipRole;
+use usine_model::token::TokenKey;
 use usine_model::work_request::{Results, Statuses};
 use usine_protocol::{DEFAULT_SCOPE, DEFAULT_WORKSPACE};
 
@@ -27,10 +30,11 @@ pub(crate) struct Site {
     /// Who submits.
     pub user: User,
     /// Where to.
-    pub scope: Scope,
     pub workspace: Workspace,
     /// The user's token.
     pub token: HeaderValue,
+    /// Where the connections to the database live; a load has a runtime of its own.
+    runtime: Handle,
     url: String,
     /// In PostgreSQL.
     name: Option<String>,
@@ -77,9 +81,9 @@ impl Site {
             place: place.clone(),
             database,
             user,
-            scope,
             workspace,
             token: token_header(token.key.reveal())?,
+            runtime: Handle::current(),
             url,
             name,
             directory,
@@ -88,13 +92,33 @@ impl Site {
 
     /// Starts the server. One at a time.
     pub async fn serve(&self) -> Result<Server> {
-        let log = self.directory.path().join("server.log");
-        Server::start(&self.ground.program, &self.directory.path().join("server.toml"), &log).await
+        let config = self.path("server.toml");
+        self.start(&["server".as_ref(), "--config".as_ref(), config.as_os_str()]).await
+    }
+
+    /// Starts a server that answers with so many bytes, and does nothing else.
+    pub async fn serve_bare_http(&self, size: usize) -> Result<Server> {
+        self.start(&["bench", "bare-http", &size.to_string()].map(OsStr::new)).await
+    }
+
+    async fn start(&self, arguments: &[&OsStr]) -> Result<Server> {
+        Server::start(&self.ground.program, arguments, &self.path("server.log")).await
     }
 
     /// A path in the directory, on the file system that the server writes to.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Lets the worker with this key in, as an administrator does. From any runtime.
+    pub async fn enable_worker(&self, key: &TokenKey) -> Result<()> {
+        let (database, key, now) = (self.database.clone(), key.clone(), self.ground.clock.now());
+        let enabled = self.runtime.spawn(async move {
+            let token = TokenManager(&database).get_token_or_none(key.reveal(), now).await?;
+            let mut token = token.ok_or_else(|| Error::Inconsistent("a new worker has no token".to_owned()))?;
+            Ok::<(), Error>(token.enable(&database, now).await?)
+        });
+        enabled.await.map_err(|error| Error::Inconsistent(error.to_string()))?
     }
 
     /// Looks whether everything is as it must be: the invariants hold, exactly `ended` work requests have ended with success
@@ -132,9 +156,13 @@ impl Site {
         usize::try_from(count).map_err(|error| Error::Inconsistent(error.to_string()))
     }
 
-    /// Removes everything.
+    /// Removes everything, unless it is to be kept.
     pub async fn remove(self) -> Result<()> {
         self.database.close().await;
+        if self.ground.keep {
+            tracing::info!("{} is kept; the database is {}", self.directory.keep().display(), self.url);
+            return Ok(());
+        }
         if let (Place::Postgres(url), Some(name)) = (&self.place, &self.name) {
             administer(url, &format!("DROP DATABASE {name} WITH (FORCE)")).await?;
         }
@@ -161,7 +189,9 @@ fn with_name(url: &str, name: &str) -> Result<String> {
 }
 
 async fn administer(url: &str, statement: &str) -> Result<()> {
-    let connection = sea_orm::Database::connect(url).await?;
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await?;
     connection.execute_unprepared(statement).await?;
     Ok(connection.close().await?)
 }

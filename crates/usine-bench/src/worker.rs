@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -10,20 +10,22 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
-use usine_db::TokenManager;
 use usine_model::tags::{build_arch, task_version};
 use usine_model::token::TokenKey;
 use usine_model::work_request::TaskType;
 use usine_model::worker::WorkerType;
 use usine_protocol::TOKEN_HEADER;
 use usine_protocol::channel::{Notice, ServerMessage};
+use usine_protocol::status::ServiceStatus;
 use usine_protocol::worker::Register;
 
+use crate::crew::Crew;
 use crate::http::{Connection, token_header};
 use crate::site::Site;
 use crate::tally::{Report, Tally};
@@ -37,6 +39,9 @@ const BUFFER: usize = 1024;
 
 /// Workers that come at the same time.
 const AT_ONCE: usize = 16;
+
+/// How long the server may take to see that workers are gone.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 /// What a worker sends about the result.
 const COMPLETED: &[u8] = br#"{"result": "success", "output_data": {}}"#;
@@ -60,6 +65,27 @@ pub(crate) async fn enrol(site: &Site, address: SocketAddr, count: usize) -> Res
     stream::iter(0..count).map(|number| Worker::enrol(site, address, number)).buffered(AT_ONCE).try_collect().await
 }
 
+/// Sends all workers away, and waits until the server knows that they are gone.
+pub(crate) async fn dismiss(crew: Crew, address: SocketAddr) -> Result<()> {
+    crew.dismiss().await?;
+    let mut http = Connection::open(address).await?;
+    let begin = Instant::now();
+    loop {
+        let answer = http.call(Method::GET, "/api/1.0/service-status/", None, Bytes::new()).await?;
+        let status: ServiceStatus = answer.json(StatusCode::OK)?;
+        let external = status.workers.get(&WorkerType::External.to_string());
+        let external = external.ok_or_else(|| Error::Inconsistent("the status has no external workers".to_owned()))?;
+        let left = external.connected;
+        if left == 0 {
+            return Ok(());
+        }
+        if begin.elapsed() > FAREWELL {
+            return Err(Error::Inconsistent(format!("the server takes {left} workers for connected that are gone")));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 impl Worker {
     async fn enrol(site: &Site, address: SocketAddr, number: usize) -> Result<Self> {
         let key = TokenKey::generate(site.ground.entropy.as_ref());
@@ -73,11 +99,7 @@ impl Worker {
         let body = json!(register).to_string().into();
         http.call(Method::POST, "/api/1.0/worker/register/", None, body).await?.expect(StatusCode::CREATED)?;
 
-        let now = site.ground.clock.now();
-        let row = TokenManager(&site.database).get_token_or_none(key.reveal(), now).await?;
-        let mut row = row.ok_or_else(|| Error::Inconsistent(format!("worker {number} has no token")))?;
-        row.enable(&site.database, now).await?;
-
+        site.enable_worker(&key).await?;
         let channel = connect(address, &token).await?;
         let mut worker = Self { http, channel, token };
         let mut connected = false;

@@ -1,20 +1,17 @@
 //! How long it takes from a submission to the notice on a worker's channel, when work requests come at a given rate.
-//!
-//! The rate does not follow the server (an open loop): a client that is late because the server was slow is not later for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep_until;
-
+use super::above_zero;
 use crate::client::Client;
-use crate::crew::Crew;
+use crate::crew::{Crew, on_one_thread};
 use crate::http::Connection;
 use crate::measure::{Sheet, percentile};
 use crate::server::Server;
 use crate::site::Site;
 use crate::tally::{Account, Report, Submission, Tally};
+use crate::timetable::Timetable;
 use crate::{Error, Ground, Measure, Place, Result, Target, worker};
 
 /// A rate at which the server is as good as idle, per second.
@@ -30,17 +27,17 @@ pub struct Latency {
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub workers: usize,
     /// Work requests per second, one measurement each [default: 20, and half of the target of `throughput`]
-    #[arg(long = "rate", value_name = "NUMBERS", value_delimiter = ',')]
+    #[arg(long = "rate", value_name = "NUMBERS", value_parser = above_zero, value_delimiter = ',')]
     pub rates: Vec<f64>,
     /// Seconds that count
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, value_parser = above_zero, default_value_t = 20.0)]
     pub seconds: f64,
     /// Seconds before that
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero, default_value_t = 3.0)]
     pub warm_up: f64,
     /// Connections that submit: more than ever wait for an answer
     #[arg(long, value_name = "NUMBER", default_value_t = 256)]
-    pub clients: u32,
+    pub clients: usize,
 }
 
 impl Latency {
@@ -50,12 +47,9 @@ impl Latency {
         let rates = if self.rates.is_empty() { vec![AT_REST, half] } else { self.rates.clone() };
         let mut measures = Vec::new();
         for rate in rates {
-            if !(rate.is_finite() && rate > 0.0) {
-                return Err(Error::Usage(format!("{rate} is no rate")));
-            }
             let site = Site::new(ground, place).await?;
             let server = site.serve().await?;
-            let run = self.load(&site, &server, rate).await?;
+            let run = on_one_thread(self.load(&site, &server, rate))?;
             server.stop().await?;
             site.check(run.total, 0).await?;
             site.remove().await?;
@@ -79,15 +73,14 @@ impl Latency {
         for _ in 0..self.clients {
             clients.push(Client { http: Connection::open(server.address).await?, token: site.token.clone() });
         }
-        let count = ((self.warm_up + self.seconds) * rate).ceil() as u32;
-        let timetable = Arc::new(Timetable { start: Instant::now(), rate, count, next: AtomicU32::new(0) });
+        let timetable = Arc::new(Timetable::new(rate, self.warm_up + self.seconds));
         let mut submitting = Crew::default();
         for client in clients {
             submitting.spawn(keep_to(client, Arc::clone(&timetable), Arc::clone(&tally)));
         }
         crew.watch(submitting.finish()).await?;
         crew.watch(tally.drain()).await?;
-        crew.dismiss().await?;
+        worker::dismiss(crew, server.address).await?;
 
         let Account { pairs, open, .. } = tally.account(|_| false)?;
         if open > 0 {
@@ -99,27 +92,12 @@ impl Latency {
     }
 }
 
-/// When what is due.
-struct Timetable {
-    start: Instant,
-    /// Per second.
-    rate: f64,
-    /// In all.
-    count: u32,
-    next: AtomicU32,
-}
-
-/// Submits what is due next, whoever is free, until all is submitted.
+/// Submits what is due next until all is submitted.
 async fn keep_to(mut client: Client, timetable: Arc<Timetable>, tally: Arc<Tally>) -> Result<()> {
-    loop {
-        let number = timetable.next.fetch_add(1, Ordering::Relaxed);
-        if number >= timetable.count {
-            return Ok(());
-        }
-        let due = timetable.start + Duration::from_secs_f64(f64::from(number) / timetable.rate);
-        sleep_until(due.into()).await;
+    while let Some(due) = timetable.next().await {
         client.submit(due, &tally).await?;
     }
+    Ok(())
 }
 
 /// What came of one run.

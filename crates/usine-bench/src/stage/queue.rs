@@ -1,5 +1,6 @@
 //! What one assignment costs, when the queue is short and when it is long.
 
+use super::above_zero;
 use crate::load::{Load, Queue as Work};
 use crate::measure::Sheet;
 use crate::site::Site;
@@ -18,10 +19,10 @@ pub struct Queue {
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     pub workers: usize,
     /// Seconds that count
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, value_parser = above_zero, default_value_t = 10.0)]
     pub seconds: f64,
     /// Seconds before that
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero, default_value_t = 3.0)]
     pub warm_up: f64,
     /// Connections that submit
     #[arg(long, value_name = "NUMBER", default_value_t = 8)]
@@ -45,7 +46,7 @@ impl Queue {
                 seconds: self.seconds,
                 queue: Work::Stored(last),
             };
-            let run = load.run(&site, &server).await?;
+            let run = load.run(&site, &server)?;
             server.stop().await?;
             let ended = run.account.pairs.len() + run.account.earlier;
             site.check(ended, stored - run.account.earlier + run.account.open).await?;

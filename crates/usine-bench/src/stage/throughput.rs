@@ -1,7 +1,8 @@
 //! How many work requests go from end to end in a second: submitted, assigned, taken, reported.
 
+use super::above_zero;
 use crate::load::{Load, Queue};
-use crate::measure::{Sheet, megabytes};
+use crate::measure::{Sheet, counted, megabytes};
 use crate::site::Site;
 use crate::{Ground, Measure, Place, Result, Target};
 
@@ -12,10 +13,10 @@ pub struct Throughput {
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "1,10,100,1000")]
     pub workers: Vec<usize>,
     /// Seconds that count
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, value_parser = above_zero, default_value_t = 10.0)]
     pub seconds: f64,
     /// Seconds before that
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero, default_value_t = 3.0)]
     pub warm_up: f64,
     /// Connections that submit
     #[arg(long, value_name = "NUMBER", default_value_t = 32)]
@@ -39,12 +40,12 @@ impl Throughput {
                 seconds: self.seconds,
                 queue: Queue::Own,
             };
-            let run = load.run(&site, &server).await?;
+            let run = load.run(&site, &server)?;
             server.stop().await?;
             site.check(run.account.pairs.len(), 0).await?;
             site.remove().await?;
 
-            let mut sheet = Sheet::new("throughput", place.name(), format!("{workers} workers"));
+            let mut sheet = Sheet::new("throughput", place.name(), counted(workers, "worker"));
             let target = (workers == TARGET_WORKERS).then_some(Target::AtLeast(place.target_rate()));
             sheet.aim("work requests, end to end", run.rate(), "/s", target);
             sheet.note("server CPU per work request", run.server_cost(), "ms");
