@@ -1,5 +1,6 @@
 //! Workers: their kinds, and the merging of what they and their administrators say of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
@@ -21,7 +22,7 @@ use crate::tags::{self, Provenance, Tags};
     Display,
     EnumString,
     IntoStaticStr,
-    EnumIter,
+    EnumIter, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]

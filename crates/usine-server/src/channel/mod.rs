@@ -34,6 +34,9 @@ pub fn routes() -> Routes {
 /// Messages that wait for a slow worker before further ones are dropped ([`remind`] makes up for them).
 const QUEUE: usize = 64;
 
+/// Longest message that is taken from followers, in bytes: they have nothing to say.
+const MAX_WORD: usize = 64 << 10;
+
 /// Which workers are connected to this server, and since when the others are silent.
 #[derive(Default)]
 pub struct Hub {

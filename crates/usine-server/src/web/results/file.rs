@@ -96,7 +96,7 @@ pub async fn view(
         Kind::Diff | Kind::Other => {}
     }
 
-    let _turn = read::turn().await;
+    let _turn = read::turn().await?;
     let head = match stored.head(HEAD).await? {
         Ok(head) => head,
         Err(absent) => return Ok(Err(absent)),
@@ -122,7 +122,7 @@ fn is_text(head: &[u8]) -> bool {
     !head.contains(&0) && head.iter().filter(is_strange).count() * 20 <= head.len()
 }
 
-fn render(
+pub(super) fn render(
     text: &Text,
     head: Option<&[u8]>,
     is_diff: bool,
