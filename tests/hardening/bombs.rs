@@ -45,7 +45,7 @@ fn bombs_do_not_go_off() {
         ),
     );
     make(&house, r"head -c 200M /dev/zero | tr '\0' '\n' >lines.log; head -c 200M /dev/zero | tr '\0' x >line.log");
-    make(&house, r"yes '<b>&' | head -c 60M >markup.txt; head -c 100M /dev/zero >zeros.txt");
+    make(&house, r"head -c 60M < <(yes '<b>&') >markup.txt; head -c 100M /dev/zero >zeros.txt");
     house.start_server();
     let files = ["bomb.tar.gz", "name.tar.gz", "data.deb", "control.deb", "lines.log", "line.log", "markup.txt", "zeros.txt"];
     let paths: Vec<_> = files.iter().map(|name| house.path().join(name).to_str().unwrap().to_owned()).collect();

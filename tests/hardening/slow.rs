@@ -90,7 +90,9 @@ fn bodies_wait_outside() {
     let mut silent = small.pop().unwrap();
     let mut answer = [0; 12];
     silent.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 400", "{}", String::from_utf8_lossy(&answer));
+    // All of them at once, so that there may be no place to say it.
+    let refused = answer.starts_with(b"HTTP/1.1 400") || answer.starts_with(b"HTTP/1.1 503");
+    assert!(refused, "{}", String::from_utf8_lossy(&answer));
     drop((small, large));
     assert_serves(&house, "afterwards");
     house.check();

@@ -141,7 +141,7 @@ where
 {
     let service = service_fn(move |request: axum::http::Request<Incoming>| answer(request.map(Body::new)));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(BUFFER);
+    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(BUFFER).max_header_size(BUFFER);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let mut asked = pin!(shutdown.cancelled().fuse());
     let mut ending = false;

@@ -18,7 +18,7 @@ pub use crate::web::untrusted_results::{
 /// The body of a request: what is taken has no NUL in it, and a refusal can be told.
 pub fn json_body(body: &[u8]) {
     let Ok(value) = read_json(&Bytes::copy_from_slice(body)) else { return };
-    assert!(!value.to_string().contains("\\u0000"), "{value}");
+    assert!(!value.to_string().replace("\\\\", "").contains("\\u0000"), "{value}");
     let _ = parse_value::<CreateArtifact>(value.clone(), "Cannot deserialize artifact");
     let _ = parse_value::<CreateWorkRequest>(value.clone(), "Cannot deserialize work request");
     if let Ok(Some(seconds)) = api::artifact::duration::seconds(&value) {

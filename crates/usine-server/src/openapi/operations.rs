@@ -85,7 +85,7 @@ const NEXT: &[(u16, Answer)] =
 const CHAIN: &[(u16, Answer)] =
     &[(200, Answer::Json("The parents that the requester may see.", of::<InheritanceChain>))];
 
-pub(super) const OPERATIONS: &[Operation] = &[
+pub(super) static OPERATIONS: &[Operation] = &[
     Operation {
         method: "GET",
         path: super::PATH,

@@ -53,7 +53,7 @@ impl<'a> List<'a> {
         Self { members: &contents.members, files: files.count(), total: bytes(size), cut: contents.cut.as_deref() }
     }
 
-    /// A path or a target on one line.
+    /// A path, or whatever else the archive says, on one line.
     fn name(&self, raw: &str) -> String {
         harmless(raw).replace('\n', "␊")
     }
@@ -80,7 +80,7 @@ pub async fn view(stored: Stored, address: &Address) -> ApiResult<Found<String>>
     let address = address.clone();
     let work = move || match Deb::read_all(&harmless(address.name()), reader, size, LIMITS) {
         Ok((deb, contents)) => Ok(render(&deb, &contents, size, &address)),
-        Err(error) => Err(Absent(format!("{error}."))),
+        Err(error) => Err(Absent(harmless(&format!("{error}.")))),
     };
     match read::blocking(work).await? {
         Ok(html) => rendered(html).map(Ok),
