@@ -31,7 +31,13 @@ fn the_api_is_what_is_published() {
     // Something that requests can be about.
     house.write("notes", "notes\n", 0o644);
     for _ in 0..3 {
-        house.client(&["artifact", "create", "debusine:test", "--upload", house.path().join("notes").to_str().unwrap()]);
+        house.client(&[
+            "artifact",
+            "create",
+            "debusine:test",
+            "--upload",
+            house.path().join("notes").to_str().unwrap(),
+        ]);
         house.submit("noop", &json!({}));
     }
     house.start_worker();
@@ -39,12 +45,19 @@ fn the_api_is_what_is_published() {
     let worker = std::fs::read_to_string(house.path().join("worker/token")).unwrap();
     house.write("known.toml", KNOWN, 0o644);
     house.write("anything.toml", "", 0o644);
-    for (who, key, knows) in
-        [("user who knows", key(&house), "known"), ("user", key(&house), "anything"), ("worker", worker.trim().to_owned(), "anything")]
-    {
+    for (who, key, knows) in [
+        ("user who knows", key(&house), "known"),
+        ("user", key(&house), "anything"),
+        ("worker", worker.trim().to_owned(), "anything"),
+    ] {
         let path = |name: &str| house.path().join(format!("{knows}.{name}"));
         let status = Command::new(schemathesis())
-            .args(["--config-file", path("toml").to_str().unwrap(), "run", &format!("{}/api/openapi.json", house.url())])
+            .args([
+                "--config-file",
+                path("toml").to_str().unwrap(),
+                "run",
+                &format!("{}/api/openapi.json", house.url()),
+            ])
             .args(["--max-time", &seconds, "--header", &format!("Token: {key}"), "--workers", "2", "--seed", "1"])
             .args(["--checks", CHECKS, "--suppress-health-check", "all"])
             // A client that waits for its user waits.
@@ -79,5 +92,8 @@ fn the_document_is_published() {
         std::fs::write(&path, serde_json::to_string_pretty(&served).unwrap() + "\n").unwrap();
         return;
     }
-    assert!(served == kept, "the API has changed: USINE_WRITE_OPENAPI=1 cargo test --workspace --test hardening document");
+    assert!(
+        served == kept,
+        "the API has changed: USINE_WRITE_OPENAPI=1 cargo test --workspace --test hardening document"
+    );
 }

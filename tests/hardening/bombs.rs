@@ -47,7 +47,8 @@ fn bombs_do_not_go_off() {
     make(&house, r"head -c 200M /dev/zero | tr '\0' '\n' >lines.log; head -c 200M /dev/zero | tr '\0' x >line.log");
     make(&house, r"head -c 60M < <(yes '<b>&') >markup.txt; head -c 100M /dev/zero >zeros.txt");
     house.start_server();
-    let files = ["bomb.tar.gz", "name.tar.gz", "data.deb", "control.deb", "lines.log", "line.log", "markup.txt", "zeros.txt"];
+    let files =
+        ["bomb.tar.gz", "name.tar.gz", "data.deb", "control.deb", "lines.log", "line.log", "markup.txt", "zeros.txt"];
     let paths: Vec<_> = files.iter().map(|name| house.path().join(name).to_str().unwrap().to_owned()).collect();
     let mut arguments = vec!["artifact", "create", "debusine:test", "--upload"];
     arguments.extend(paths.iter().map(String::as_str));
@@ -95,7 +96,10 @@ fn many_who_look_into_bombs_wait_in_turn() {
         std::thread::sleep(std::time::Duration::from_secs(1));
         assert_serves(&house, "while 40 look into a bomb");
         let answers = looks.into_iter().map(|look| look.join().unwrap());
-        answers.inspect(|answer| assert!(answer.status == 200 || answer.header("retry-after").is_some())).map(|a| a.status).collect()
+        answers
+            .inspect(|answer| assert!(answer.status == 200 || answer.header("retry-after").is_some()))
+            .map(|a| a.status)
+            .collect()
     });
     assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&200) && statuses.contains(&503), "{statuses:?}");

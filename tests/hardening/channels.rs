@@ -104,7 +104,12 @@ fn frames_have_a_largest_size() {
             assert!(ends(&mut socket), "{path}: a frame of {length} bytes");
         }
         // Continuations without an end, reserved bits, unmasked frames, bad UTF-8.
-        for strange in [&[0x80, 0x80, 0, 0, 0, 0][..], &[0xf1, 0x80, 0, 0, 0, 0], &[0x81, 0x01, b'a'], &[0x81, 0x81, 0, 0, 0, 0, 0xff]] {
+        for strange in [
+            &[0x80, 0x80, 0, 0, 0, 0][..],
+            &[0xf1, 0x80, 0, 0, 0, 0],
+            &[0x81, 0x01, b'a'],
+            &[0x81, 0x81, 0, 0, 0, 0, 0xff],
+        ] {
             let (mut socket, _) = open(&house, path, key);
             socket.write_all(strange).unwrap();
             assert!(ends(&mut socket), "{path}: {strange:?}");
@@ -147,11 +152,17 @@ fn one_line_of_100_megabytes() {
         }
         for _ in 0..25 {
             let timestamp = chrono::DateTime::UNIX_EPOCH;
-            let message = WorkerMessage::LogData { work_request_id: id, stream: LogStream::Stdout, data: piece.clone(), timestamp };
+            let message = WorkerMessage::LogData {
+                work_request_id: id,
+                stream: LogStream::Stdout,
+                data: piece.clone(),
+                timestamp,
+            };
             channel.send(&message).await.unwrap();
         }
         // What comes after the messages is answered when they have been read.
-        let message = WorkerMessage::LogDataEnd { work_request_id: id, exit_code: 0, timestamp: chrono::DateTime::UNIX_EPOCH };
+        let message =
+            WorkerMessage::LogDataEnd { work_request_id: id, exit_code: 0, timestamp: chrono::DateTime::UNIX_EPOCH };
         channel.send(&message).await.unwrap();
         channel.close().await;
     });
@@ -186,9 +197,11 @@ impl Worker {
         let activation = house.admin(&["worker", "create", "bad.example.org"]).trim().to_owned();
         let key = "5a".repeat(32);
         let client = |key: &str| {
-            Client::new(Options { token: Some(key.to_owned()), ..Options::new(format!("{}/api", house.url())) }).unwrap()
+            Client::new(Options { token: Some(key.to_owned()), ..Options::new(format!("{}/api", house.url())) })
+                .unwrap()
         };
-        let register = Register { token: key.clone(), fqdn: "bad.example.org".to_owned(), worker_type: WorkerType::External };
+        let register =
+            Register { token: key.clone(), fqdn: "bad.example.org".to_owned(), worker_type: WorkerType::External };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(client(&activation).register(&register)).unwrap();
         Self { client: client(&key), key }

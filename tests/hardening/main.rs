@@ -49,7 +49,8 @@ fn peak(house: &House) -> u64 {
 
 /// The server serves as ever: what a user sees, and what monitoring sees.
 fn assert_serves(house: &House, when: &str) {
-    let answer = raw::exchange(house, &format!("GET /api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: {}\r\n", key(house)));
+    let answer =
+        raw::exchange(house, &format!("GET /api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: {}\r\n", key(house)));
     assert_eq!(answer.status, 200, "{when}: {answer:?}\n{}", house.logs());
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap()["user"], "alice", "{when}");
 }

@@ -110,7 +110,12 @@ fn answers_wait_outside() {
     let mut readers = Vec::new();
     for _ in 0..4 {
         let mut socket = raw::connect(&house);
-        write!(socket, "GET /debusine/System/artifact/1/raw/large HTTP/1.1\r\nHost: h\r\nToken: {}\r\n\r\n", key(&house)).unwrap();
+        write!(
+            socket,
+            "GET /debusine/System/artifact/1/raw/large HTTP/1.1\r\nHost: h\r\nToken: {}\r\n\r\n",
+            key(&house)
+        )
+        .unwrap();
         let mut begin = [0; 15];
         socket.read_exact(&mut begin).unwrap();
         assert_eq!(&begin, b"HTTP/1.1 200 OK");
@@ -127,7 +132,9 @@ fn answers_wait_outside() {
     let answer = raw::exchange(&house, &fifth);
     assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
     drop(readers);
-    until("places for downloads", SOON, || raw::exchange(&house, &fifth.replace("GET", "HEAD")).status == 200 && free(&house));
+    until("places for downloads", SOON, || {
+        raw::exchange(&house, &fifth.replace("GET", "HEAD")).status == 200 && free(&house)
+    });
 }
 
 fn free(house: &House) -> bool {

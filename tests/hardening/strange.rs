@@ -29,15 +29,31 @@ fn strange_requests_are_refused() {
         ("a negative length", format!("{post}Content-Length: -1\r\n\r\n{body}"), &[400]),
         ("a length beyond all", format!("{post}Content-Length: 99999999999999999999\r\n\r\n{body}"), &[400]),
         ("a strange encoding", format!("{post}Transfer-Encoding: gzip\r\n\r\n{body}"), &[400, 501]),
-        ("a chunk beyond all", format!("{post}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{body}"), &[400, 413]),
+        (
+            "a chunk beyond all",
+            format!("{post}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{body}"),
+            &[400, 413],
+        ),
         ("a chunk that is none", format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n{body}"), &[400]),
         ("two keys", format!("{who}Token: {key}\r\nToken: x\r\n\r\n"), &[200, 400, 403]),
-        ("a key that is no text", "GET /api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: \u{e9}\u{1}\r\n\r\n".to_owned(), &[200, 400, 403]),
-        ("another host", format!("GET http://evil.example.org/api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: {key}\r\n\r\n"), &[200]),
+        (
+            "a key that is no text",
+            "GET /api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: \u{e9}\u{1}\r\n\r\n".to_owned(),
+            &[200, 400, 403],
+        ),
+        (
+            "another host",
+            format!("GET http://evil.example.org/api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\nToken: {key}\r\n\r\n"),
+            &[200],
+        ),
         ("a tunnel", "CONNECT example.org:443 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), &[400, 404, 405]),
         ("a method of one's own", "BREW /api/1.0/whoami/ HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), &[405]),
         ("an upgrade to nothing", format!("{who}Connection: upgrade\r\nUpgrade: nothing\r\n\r\n"), &[200]),
-        ("an upgrade of a page", "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(), &[200, 302, 303]),
+        (
+            "an upgrade of a page",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+            &[200, 302, 303],
+        ),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[400, 505]),
     ] {
         let answer = raw::send(&house, request.as_bytes());
@@ -48,7 +64,9 @@ fn strange_requests_are_refused() {
     let hidden = format!("{post}Content-Length: {length}\r\n\r\n{body}");
     for outer in [
         format!("{post}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
-        format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{hidden}"),
+        format!(
+            "{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{hidden}"
+        ),
     ] {
         let answer = raw::send(&house, outer.as_bytes());
         assert!(answer.status == 400 && !answer.body.contains("\"id\""), "{answer:?}");
@@ -98,7 +116,10 @@ fn addresses_lead_nowhere_else() {
     for place in places {
         for climb in climbs {
             for method in ["GET", "PUT"] {
-                let head = format!("{method} {place}{climb} HTTP/1.1\r\nHost: h\r\nToken: {}\r\nContent-Length: 0\r\n", key(&house));
+                let head = format!(
+                    "{method} {place}{climb} HTTP/1.1\r\nHost: h\r\nToken: {}\r\nContent-Length: 0\r\n",
+                    key(&house)
+                );
                 let answer = raw::exchange(&house, &head);
                 assert!(!answer.body.contains("root:"), "{method} {place}{climb}: {answer:?}");
                 let decent = matches!(answer.status, 301 | 400 | 403 | 404 | 405);
@@ -107,7 +128,12 @@ fn addresses_lead_nowhere_else() {
         }
     }
     // Nor does a header lead anywhere.
-    for header in ["X-Forwarded-Host: evil\"><script>", "X-Forwarded-Proto: javascript", "Host: a b<c>", "X-Debusine-Scope: ../System"] {
+    for header in [
+        "X-Forwarded-Host: evil\"><script>",
+        "X-Forwarded-Proto: javascript",
+        "Host: a b<c>",
+        "X-Debusine-Scope: ../System",
+    ] {
         let head = format!("GET /api/1.0/artifact/1/ HTTP/1.1\r\n{header}\r\nToken: {}\r\n", key(&house));
         let answer = raw::exchange(&house, &head);
         assert!(matches!(answer.status, 200 | 400 | 404) && !answer.body.contains("<script>"), "{header}: {answer:?}");
@@ -135,7 +161,10 @@ fn ranges_ask_for_no_more_than_there_is() {
         ("lines=1-2", &[400, 416]),
         ("bytes=0-99999999999999999999999", &[400, 416]),
     ] {
-        let head = format!("GET /debusine/System/artifact/1/raw/notes HTTP/1.1\r\nHost: h\r\nToken: {}\r\nRange: {range}\r\n", key(&house));
+        let head = format!(
+            "GET /debusine/System/artifact/1/raw/notes HTTP/1.1\r\nHost: h\r\nToken: {}\r\nRange: {range}\r\n",
+            key(&house)
+        );
         let answer = raw::exchange(&house, &head);
         assert!(expected.contains(&answer.status), "{range:.60}: {answer:?}");
         assert!(answer.status != 206 || "0123456789".contains(&answer.body), "{range:.60}: {answer:?}");

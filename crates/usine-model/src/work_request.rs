@@ -7,7 +7,19 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// Where a work request stands.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, EnumIter, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+    JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
@@ -56,7 +68,8 @@ impl Statuses {
     Display,
     EnumString,
     IntoStaticStr,
-    EnumIter, JsonSchema,
+    EnumIter,
+    JsonSchema,
 )]
 pub enum Results {
     /// Not ended, or aborted.
@@ -107,7 +120,19 @@ impl Results {
 
 /// Which kind of machinery a task runs in.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, EnumIter, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+    JsonSchema,
 )]
 pub enum TaskType {
     /// On an external worker.

@@ -22,7 +22,8 @@ use crate::tags::{self, Provenance, Tags};
     Display,
     EnumString,
     IntoStaticStr,
-    EnumIter, JsonSchema,
+    EnumIter,
+    JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]

@@ -95,7 +95,9 @@ fn describe(route: &Route, operation: &Operation, schemas: &mut SchemaGenerator)
     for name in names_in(route.path) {
         let (kind, text) = match name {
             "id" => (json!({"type": "integer", "format": "int64"}), "The id."),
-            "path" => (json!({"type": "string"}), "The path of the file in the artifact, with its slashes as they are."),
+            "path" => {
+                (json!({"type": "string"}), "The path of the file in the artifact, with its slashes as they are.")
+            }
             _ => (json!({"type": "string"}), "The name."),
         };
         parameters.push(json!({"name": name, "in": "path", "required": true, "schema": kind, "description": text}));
@@ -172,10 +174,12 @@ mod tests {
             assert!(operation_of(route).is_some(), "{} {}: say what it is in operations.rs", route.method, route.path);
         }
         for operation in OPERATIONS {
-            let is_there = described.iter().any(|route| operation_of(route).is_some_and(|o| std::ptr::eq(o, operation)));
+            let is_there =
+                described.iter().any(|route| operation_of(route).is_some_and(|o| std::ptr::eq(o, operation)));
             assert!(is_there, "{} {} is described, but not there", operation.method, operation.path);
         }
-        let count: usize = document()["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+        let count: usize =
+            document()["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
         assert_eq!(count, described.len());
     }
 

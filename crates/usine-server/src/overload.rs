@@ -47,7 +47,7 @@ const AWAY: u64 = 5;
 pub enum Refusal {
     /// Too many requests are worked on, and too many wait.
     Requests,
-    /// Too many large bodies are on their way.
+    /// Too many large bodies are on their way, in either direction.
     Transfers,
     /// Too many channels are open.
     Channels,
@@ -59,6 +59,7 @@ pub enum Refusal {
 pub struct Overload {
     requests: Lane,
     transfers: Lane,
+    answers: Lane,
     watchers: Lane,
     channels: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -118,6 +119,7 @@ impl Overload {
         Self {
             requests: Lane::new(size(config.max_requests), size(config.max_waiting)),
             transfers: Lane::new(size(config.max_transfers), size(config.max_waiting)),
+            answers: Lane::new(size(config.max_transfers), size(config.max_waiting)),
             watchers: Lane::new(WATCHERS, WATCHERS * 8),
             channels: Arc::new(Semaphore::new(size(config.max_channels))),
             connections: Arc::new(Semaphore::new(size(config.max_connections))),
@@ -155,10 +157,14 @@ impl Overload {
         for refusal in Refusal::iter() {
             refused.get_or_create(&Labels { of: refusal.into() }).inc_by(self.refused(refusal));
         }
-        registry.register("http_refused", "Requests and connections answered 503 since the start, by what was full", refused);
+        registry.register(
+            "http_refused",
+            "Requests and connections answered 503 since the start, by what was full",
+            refused,
+        );
         let taken = Family::<Labels, Gauge>::default();
         let waiting = Family::<Labels, Gauge>::default();
-        for (of, lane) in [("requests", &self.requests), ("transfers", &self.transfers)] {
+        for (of, lane) in [("requests", &self.requests), ("transfers", &self.transfers), ("answers", &self.answers)] {
             taken.get_or_create(&Labels { of }).set(as_gauge(lane.taken()));
             waiting.get_or_create(&Labels { of }).set(as_gauge(lane.waiting()));
         }
@@ -224,7 +230,7 @@ async fn answer(overload: &Overload, request: Request, next: Next) -> Response {
         None
     };
     // A body that comes slowly has no place yet.
-    let gathered = body::gather(&head, body).await;
+    let gathered = body::gather(body).await;
     let (body, lane, refusal) = match gathered {
         Gathered::Small(body) if head.uri.path() == super::api::metrics::PATH => {
             (body, &overload.watchers, Refusal::Requests)
@@ -239,6 +245,8 @@ async fn answer(overload: &Overload, request: Request, next: Next) -> Response {
         return overload.refuse(refusal, reads_pages);
     };
     let (occupied, is_head) = (head.extensions.get::<Occupied>().cloned(), head.method == Method::HEAD);
+    // What has changed something must be told; so must an old worker what it is to do, which asks with GET.
+    let may_be_withheld = head.method == Method::GET && !head.uri.path().starts_with("/api/");
     let response = next.run(Request::from_parts(head, body)).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let (Some(occupied), Some(channel)) = (occupied, channel) {
@@ -246,24 +254,32 @@ async fn answer(overload: &Overload, request: Request, next: Next) -> Response {
         }
         return response;
     }
-    let in_memory = is_head || response.body().size_hint().exact().is_some();
-    if in_memory || response.extensions().get::<CountedApart>().is_some() {
+    let size = response.body().size_hint().exact();
+    if is_head || size.is_some_and(|size| size <= body::SMALL) || response.extensions().get::<CountedApart>().is_some()
+    {
         return response;
     }
-    // The rest of the answer takes as long as whoever reads it likes.
+    // The rest of the answer takes as long as whoever reads it likes, and a large one so much memory.
     drop(place);
-    match overload.transfers.place().await {
-        Some(place) => response.map(|body| held(body, place)),
+    let lane = if size.is_some() { &overload.answers } else { &overload.transfers };
+    match lane.place().await {
+        Some(place) => held(response, place),
+        None if size.is_some() && !may_be_withheld => response,
         None => overload.refuse(Refusal::Transfers, reads_pages),
     }
 }
 
-/// The body, with the place that it takes until it has been sent.
-fn held(body: Body, place: OwnedSemaphorePermit) -> Body {
-    Body::from_stream(body.into_data_stream().map(move |piece| {
-        let _place = &place;
-        piece
-    }))
+/// The answer, with the place that its body takes until it has been sent.
+fn held(mut response: Response, place: OwnedSemaphorePermit) -> Response {
+    if let Some(size) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+    }
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |piece| {
+            let _place = &place;
+            piece
+        }))
+    })
 }
 
 #[cfg(test)]

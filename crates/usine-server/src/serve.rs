@@ -25,10 +25,10 @@ use usine_store::{FileStore, LocalStore, Uploads};
 use crate::channel::{self, Hub};
 use crate::config::Config;
 use crate::live_log::LiveLogs;
+use crate::overload::{self, Overload};
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
 use crate::web::{self, Live, LogPages, LoginLimit};
-use crate::overload::{self, Overload};
 use crate::{api, connections, scheduler, upkeep};
 
 /// So many clients may wait for their users at once (`debusine setup`): nobody has to log in to wait.

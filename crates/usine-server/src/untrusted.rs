@@ -45,7 +45,10 @@ pub fn request(lines: &[u8]) {
         crate::web::untrusted::query(request.uri().query().unwrap_or_default());
     }
     if let Some((created_at, id)) = api::work_request::parse_cursor(path) {
-        assert_eq!(api::work_request::parse_cursor(&format!("{}-{id}", created_at.timestamp_micros())), Some((created_at, id)));
+        assert_eq!(
+            api::work_request::parse_cursor(&format!("{}-{id}", created_at.timestamp_micros())),
+            Some((created_at, id))
+        );
     }
     let disposition = api::download::content_disposition("attachment", path);
     assert!(HeaderValue::try_from(&disposition).is_ok(), "{disposition:?}");

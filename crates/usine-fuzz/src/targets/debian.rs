@@ -45,7 +45,8 @@ pub(super) fn changes(input: &[u8]) {
         check(changes.listing());
         let _ = (changes.source(), changes.version(), changes.is_source_only());
         let listed: Vec<_> = changes.names().collect();
-        for name in changes.source_packages().chain(changes.architectures().flat_map(|arch| changes.binary_packages(arch)))
+        for name in
+            changes.source_packages().chain(changes.architectures().flat_map(|arch| changes.binary_packages(arch)))
         {
             assert!(listed.contains(&name));
         }

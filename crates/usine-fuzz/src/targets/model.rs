@@ -25,7 +25,8 @@ pub(super) fn artifact_data(input: &[u8]) {
     let (category, rest) = two(input);
     let Ok(data) = serde_json::from_slice::<Value>(rest) else { return };
     let files = ["hello_1.dsc", "hello_1.tar.xz", "log", "../x"];
-    let categories = category.parse::<ArtifactCategory>().map_or_else(|_| ArtifactCategory::iter().collect(), |one| vec![one]);
+    let categories =
+        category.parse::<ArtifactCategory>().map_or_else(|_| ArtifactCategory::iter().collect(), |one| vec![one]);
     for category in categories {
         let valid = validate_data(category, &data).is_ok();
         let _ = validate_files(category, &data, files.into_iter());

@@ -19,7 +19,8 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
     Display,
     EnumString,
     IntoStaticStr,
-    EnumIter, JsonSchema,
+    EnumIter,
+    JsonSchema,
 )]
 pub enum ArtifactCategory {
     /// Test results of autopkgtest.
@@ -98,7 +99,19 @@ pub enum ArtifactCategory {
 
 /// How one artifact relates to another.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, EnumIter, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]

@@ -4,13 +4,11 @@ use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
-use axum::http::header;
-use axum::http::request::Parts;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 /// Most bytes of a body that is small.
-const SMALL: u64 = 64 << 10;
+pub(super) const SMALL: u64 = 64 << 10;
 
 /// A small body must have come within this time, and no pause within a large one may be longer. Shorter than a client's own
 /// patience with a file that is busy.
@@ -28,9 +26,8 @@ pub(super) enum Gathered {
 }
 
 /// Reads a small body whole.
-pub(super) async fn gather(head: &Parts, body: Body) -> Gathered {
-    // An upgrade has none, and what it becomes is not ours to read.
-    if body.is_end_stream() || head.headers.contains_key(header::UPGRADE) {
+pub(super) async fn gather(body: Body) -> Gathered {
+    if body.is_end_stream() {
         return Gathered::Small(body);
     }
     let begin = Instant::now();

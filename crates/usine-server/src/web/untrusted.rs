@@ -38,9 +38,8 @@ pub fn forms(input: &[u8]) {
 
 /// What an upload from a browser leaves is below its directory.
 pub fn multipart(input: &[u8]) {
-    static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-    });
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
     let (kept, place) = (tempfile::tempdir().expect("a directory"), "below");
     std::fs::create_dir(kept.path().join(place)).expect("a directory");
     let directory = tempfile::tempdir_in(kept.path().join(place)).expect("a directory");
@@ -50,7 +49,8 @@ pub fn multipart(input: &[u8]) {
     let cookie = format!("{}={}", cookies::CSRF, secret.reveal());
     headers.insert(header::COOKIE, cookie.parse().expect("a header"));
     let masked = csrf::Secret::of(&headers, &entropy).masked;
-    let mut body = format!("--X\r\nContent-Disposition: form-data; name=\"csrfmiddlewaretoken\"\r\n\r\n{masked}\r\n").into_bytes();
+    let mut body =
+        format!("--X\r\nContent-Disposition: form-data; name=\"csrfmiddlewaretoken\"\r\n\r\n{masked}\r\n").into_bytes();
     body.extend_from_slice(input);
     let mut request = Request::new(body.into());
     headers.insert(header::CONTENT_TYPE, axum::http::HeaderValue::from_static("multipart/form-data; boundary=X"));
@@ -71,8 +71,29 @@ pub fn markdown(input: &[u8]) {
         let tag = tag.trim_start_matches('/');
         let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect();
         let known = [
-            "p", "a", "em", "strong", "del", "code", "pre", "blockquote", "ul", "ol", "li", "hr", "br", "table", "thead",
-            "tbody", "tr", "th", "td", "h3", "h4", "h5", "h6",
+            "p",
+            "a",
+            "em",
+            "strong",
+            "del",
+            "code",
+            "pre",
+            "blockquote",
+            "ul",
+            "ol",
+            "li",
+            "hr",
+            "br",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "h3",
+            "h4",
+            "h5",
+            "h6",
         ];
         assert!(known.contains(&name.as_str()), "<{name} in {html:?}");
         let attributes = &tag[..tag.find('>').unwrap_or(tag.len())].to_ascii_lowercase();

@@ -142,7 +142,10 @@ fn in_words(error: &dyn std::error::Error, directory: &FilePath) -> String {
 }
 
 /// Writes the files of a form as they come. The form's secret must come before them.
-pub(in crate::web) async fn receive_files(request: Request, directory: &TempDir) -> Result<BTreeMap<String, Received>, Refusal> {
+pub(in crate::web) async fn receive_files(
+    request: Request,
+    directory: &TempDir,
+) -> Result<BTreeMap<String, Received>, Refusal> {
     let headers = request.headers().clone();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wrong = |error: multer::Error| Refusal::Form(format!("The upload broke off: {error}. Try again."));

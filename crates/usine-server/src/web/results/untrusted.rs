@@ -6,7 +6,9 @@ use usine_debian::{Compression, Deb, list_tarball};
 use usine_model::artifact::{Autopkgtest, PackageBuildLog};
 
 use super::lines::Text;
-use super::{Address, autopkgtest as of_autopkgtest, blhc as of_blhc, build_log as of_build_log, debdiff as of_debdiff};
+use super::{
+    Address, autopkgtest as of_autopkgtest, blhc as of_blhc, build_log as of_build_log, debdiff as of_debdiff,
+};
 use super::{file, lintian as of_lintian, package, piuparts as of_piuparts};
 
 /// Nothing but our own markup, and not much more than there was.
