@@ -1,5 +1,5 @@
 //! Every target with its corpus and some variations of it, within bounds of time and memory. `USINE_FUZZ_RUNS` says how many
-//! variations (2,000), `USINE_FUZZ_SEED` which (0), `USINE_FUZZ_TARGET` of which target only.
+//! variations (1,000), `USINE_FUZZ_SEED` which (0), `USINE_FUZZ_TARGET` of which target only.
 
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn feed(target: &Target, input: &[u8], what: &str) {
 /// One test, because memory is that of the process.
 #[test]
 fn nothing_that_is_sent_does_harm() {
-    let (runs, seed) = (number("USINE_FUZZ_RUNS").unwrap_or(2000), number("USINE_FUZZ_SEED").unwrap_or(0));
+    let (runs, seed) = (number("USINE_FUZZ_RUNS").unwrap_or(1000), number("USINE_FUZZ_SEED").unwrap_or(0));
     let chosen = std::env::var("USINE_FUZZ_TARGET").ok();
     for target in TARGETS.iter().filter(|target| chosen.as_deref().is_none_or(|name| name == target.name)) {
         let files = corpus(target);

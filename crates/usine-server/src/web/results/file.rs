@@ -14,8 +14,8 @@ use super::{Address, build_log, bytes, package, rendered};
 use crate::problem::ApiResult;
 
 /// What is shown of a text, in bytes: of a larger one the first and the last part, and of a build log what lies around the
-/// lines that say why it failed.
-const MAX_SHOWN: usize = 2 * 1024 * 1024;
+/// lines that say why it failed. Lines of nothing make ten times as much of a page.
+const MAX_SHOWN: usize = 1024 * 1024;
 /// The beginning of a text of which only the end is looked at, in bytes.
 const HEAD: u64 = 256 * 1024;
 /// Lines before and after a finding.
