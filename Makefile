@@ -4,7 +4,10 @@ CARGO ?= cargo
 # Debian package of the demonstration, or SOURCE=path.dsc for one of your own.
 PACKAGE ?= hello
 
-.PHONY: build bench deb demo test test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
+# Seconds of `make fuzz` for each target, and of `make test-api` for each token.
+SECONDS_EACH ?= 60
+
+.PHONY: build bench deb demo fuzz test test-api test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
 
 build: target/release/usine
 
@@ -51,6 +54,16 @@ bench: build
 test:
 	./packaging/setup-host tests
 	./packaging/run-tests
+
+# Every reader of what strangers send, fed with nonsense, led by coverage. `make test` does a short run without that.
+fuzz:
+	./packaging/setup-host
+	./packaging/fuzz $(SECONDS_EACH) $(TARGETS)
+
+# The API against its OpenAPI document for longer than `make test` does it.
+test-api:
+	./packaging/setup-host tests
+	USINE_API_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test hardening -- api::
 
 # The Debian packages, installed in a fresh bookworm with systemd. `make test` does the same with the program that it compiled.
 test-deb:

@@ -16,6 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use usine_protocol::TOKEN_HEADER;
 use usine_protocol::channel::{LogMessage, ServerMessage};
 
+use crate::client::retry_after;
 use crate::{Client, Error, USER_AGENT};
 
 /// How often we ping.
@@ -158,7 +159,7 @@ fn from_tungstenite(url: &str, error: tungstenite::Error) -> Error {
             let (status, url) = (response.status().as_u16(), url.to_owned());
             match status {
                 404 => Error::NotFound { url, body: String::new() },
-                _ => Error::UnexpectedStatus { status, url, retry_after: None },
+                _ => Error::UnexpectedStatus { status, url, retry_after: retry_after(response.headers()) },
             }
         }
         tungstenite::Error::Url(error) => Error::InvalidUrl { url: url.to_owned(), message: error.to_string() },

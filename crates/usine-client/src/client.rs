@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
@@ -26,6 +26,10 @@ pub(crate) const MAX_REDIRECTS: usize = 5;
 
 /// How long the peer may leave our bytes unacknowledged before the connection counts as broken.
 const DEAD_PEER: Duration = Duration::from_secs(60);
+
+/// Unused connections are kept for so long: less than a server waits before it closes them, so that it does not do so just when we
+/// use one again.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Seconds to wait for the server. In text: `read` or `connect,read`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +180,7 @@ impl Client {
                 .connect_timeout(options.timeouts.connect)
                 .tcp_keepalive(DEAD_PEER / 2)
                 .tcp_user_timeout(DEAD_PEER)
+                .pool_idle_timeout(IDLE)
                 .redirect(reqwest::redirect::Policy::none())
         };
         let setup = |error: reqwest::Error| Error::Setup(error.to_string());
@@ -291,7 +296,7 @@ impl Client {
 
     async fn judge(&self, url: &Url, expected: &[u16], response: Response) -> Result<Response, Error> {
         let status = response.status();
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(response.headers());
         if response.headers().get(CONTENT_TYPE).is_some_and(|value| value == problem::CONTENT_TYPE) {
             let body = body(url, response).await?;
             let problem: Box<Problem> =
@@ -357,8 +362,10 @@ fn was_unseen(error: &Error) -> bool {
     }
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// How long the server asks us to stay away; an hour at most, whatever it says.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
 }
 
 /// The answer as a JSON object.

@@ -140,6 +140,27 @@ async fn calls_are_repeated_only_when_that_is_safe() {
     assert_eq!(created.load(Ordering::SeqCst), 1, "a POST that may have worked is not sent twice");
 }
 
+/// How long to stay away is told of calls and of channels; what nobody means is cut.
+#[tokio::test]
+async fn the_server_says_when_to_come_back() {
+    let busy =
+        |seconds: &'static str| any(async move || (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds)]));
+    let router = Router::new()
+        .route("/api/1.0/artifact/1/", busy("0"))
+        .route("/api/ws/1.0/worker/connect/", busy("7"))
+        .route("/api/ws/1.0/work-request/1/logs/", busy("99999999999"))
+        .route("/api/ws/1.0/work-request/2/logs/", busy("soon"));
+    let client = client(&serve(router).await);
+    let asked = |error: Error| {
+        assert!(error.is_transient() && error.status() == Some(503), "{error}");
+        error.retry_after().map(|time| time.as_secs())
+    };
+    assert_eq!(asked(client.artifact(1).await.unwrap_err()), Some(0));
+    assert_eq!(asked(client.worker_channel().await.map(|_| ()).unwrap_err()), Some(7));
+    assert_eq!(asked(client.follow_log(1).await.map(|_| ()).unwrap_err()), Some(3600));
+    assert_eq!(asked(client.follow_log(2).await.map(|_| ()).unwrap_err()), None);
+}
+
 #[tokio::test]
 async fn lists_are_walked_to_the_limit() {
     let page = async |Query(query): Query<HashMap<String, String>>, headers: HeaderMap| {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tags::{SOURCE_PACKAGE_PREFIX, Tags};
@@ -46,7 +47,7 @@ pub struct Profile {
 }
 
 /// One reason why a worker does not fit a work request.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "misfit", rename_all = "kebab-case")]
 pub enum Misfit {
     /// The worker lacks tags that the work request requires.
@@ -120,7 +121,7 @@ impl Profile {
 }
 
 /// Why a pending work request is not running, for people and programs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PendingReason {
     /// One sentence.
     pub summary: String,
@@ -135,7 +136,7 @@ pub struct PendingReason {
 }
 
 /// What one worker has to say about a pending work request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerVerdict {
     /// Name of the worker.
     pub worker: String,
@@ -144,7 +145,7 @@ pub struct WorkerVerdict {
 }
 
 /// The state of one worker, seen from one pending work request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Verdict {
     /// It cannot run it.

@@ -1,10 +1,11 @@
 //! What a work request leaves behind besides artifacts: statistics, errors, reasons.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The output data of a work request. Only what was set is stored and sent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputData {
     /// What the run cost.
@@ -49,7 +50,7 @@ impl OutputData {
 }
 
 /// One error of a work request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputError {
     /// For people.
@@ -59,7 +60,7 @@ pub struct OutputError {
 }
 
 /// A person's answer to a wait task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
     /// Yes or no.
@@ -70,7 +71,7 @@ pub struct Confirmation {
 }
 
 /// What a run cost: seconds and bytes, each only if it was measured.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeStatistics {
     /// Seconds, whole run.

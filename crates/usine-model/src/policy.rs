@@ -1,6 +1,7 @@
 //! How long, how much, how often: leases, deadlines, limits and retries.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How often a work request is handed out again after workers were lost with it.
@@ -23,7 +24,7 @@ pub const METADATA_LIFE: TimeDelta = TimeDelta::minutes(65);
 pub const LAST_SEEN_RESOLUTION: TimeDelta = TimeDelta::minutes(5);
 
 /// Limits that whoever submits a work request puts on it. `None` is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deadlines {
     /// Seconds from start to end.
@@ -80,7 +81,7 @@ impl Deadlines {
 }
 
 /// What the commands of a work request may use, as whoever submits it says: enforced by the worker. `None` is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceLimits {
     /// Bytes of memory, of all processes together.

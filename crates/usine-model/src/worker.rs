@@ -1,5 +1,6 @@
 //! Workers: their kinds, and the merging of what they and their administrators say of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
@@ -22,6 +23,7 @@ use crate::tags::{self, Provenance, Tags};
     EnumString,
     IntoStaticStr,
     EnumIter,
+    JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]

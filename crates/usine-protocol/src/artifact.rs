@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usine_model::artifact::{ArtifactCategory, RelationType};
@@ -10,7 +11,7 @@ use usine_model::artifact::{ArtifactCategory, RelationType};
 use crate::time;
 
 /// `POST artifact/`. Unknown keys are tolerated; `expire_at` is sent by all clients and has no effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateArtifact {
     /// Its category; text, so that an unknown one gets its own answer.
     pub category: String,
@@ -30,7 +31,7 @@ pub struct CreateArtifact {
 }
 
 /// A file of an artifact that is being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewFile {
     /// Bytes.
     pub size: u64,
@@ -45,14 +46,14 @@ pub struct NewFile {
 }
 
 /// Checksums of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checksums {
     /// 64 hexadecimal digits.
     pub sha256: String,
 }
 
 /// An artifact, as every answer shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifact {
     /// Addresses of related things.
     #[serde(default)]
@@ -71,6 +72,7 @@ pub struct Artifact {
     pub category: ArtifactCategory,
     /// When it was made.
     #[serde(with = "time")]
+    #[schemars(with = "DateTime<Utc>")]
     pub created_at: DateTime<Utc>,
     /// Its data.
     pub data: Value,
@@ -80,13 +82,14 @@ pub struct Artifact {
     pub files_to_upload: Vec<String>,
     /// When it goes away; null is never.
     #[serde(default, with = "time::optional")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub expire_at: Option<DateTime<Utc>>,
     /// Its files by path.
     pub files: BTreeMap<String, File>,
 }
 
 /// A file of an artifact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct File {
     /// Addresses of related things.
     #[serde(default)]
@@ -106,7 +109,7 @@ pub struct File {
 }
 
 /// `POST artifact-relation/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateRelation {
     /// The one that relates.
     pub artifact: i64,
@@ -118,7 +121,7 @@ pub struct CreateRelation {
 }
 
 /// A relation, as every answer shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Relation {
     /// Its id.
     pub id: i64,

@@ -3,6 +3,7 @@
 //! The answer begins at once; blank lines keep the connection alive until the user has decided on the page
 //! `/-/enroll/confirm/{nonce}/`, then comes one [`Decision`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Path of the call. It has no version in it.
@@ -12,7 +13,7 @@ pub const ENROL: &str = "/api/enroll/";
 pub const MAX_BODY: usize = 4096;
 
 /// What the client sends. No other keys are allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
     /// Names the request: 8 to 64 letters, digits, `_` and `-`.
@@ -26,7 +27,7 @@ pub struct Enrolment {
 }
 
 /// What the user has decided. No other keys are allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// Which button it was.
@@ -36,7 +37,7 @@ pub struct Decision {
 }
 
 /// The two buttons of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The client gets a token.

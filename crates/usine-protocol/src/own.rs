@@ -1,6 +1,7 @@
 //! What is ours alone, below `/api/usine/1.0/`: deadlines, limits, reasons, history, lists of artifacts, logs that were kept.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use usine_model::event::EventKind;
@@ -13,7 +14,7 @@ use crate::time;
 use crate::work_request::CreateWorkRequest;
 
 /// `POST work-request/`: as in the 1.0 API, and the limits on the run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateLimitedWorkRequest {
     /// What the 1.0 API takes.
     #[serde(flatten)]
@@ -27,7 +28,7 @@ pub struct CreateLimitedWorkRequest {
 }
 
 /// `GET work-request/{id}/details/`: what the 1.0 answer does not have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkRequestDetails {
     /// Its id.
     pub id: i64,
@@ -42,6 +43,7 @@ pub struct WorkRequestDetails {
     pub limits: ResourceLimits,
     /// Until when it rests after a temporary failure of the one it replaces.
     #[serde(default, with = "time::optional")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub delayed_until: Option<DateTime<Utc>>,
     /// The one it replaces.
     pub supersedes: Option<i64>,
@@ -56,7 +58,7 @@ pub struct WorkRequestDetails {
 }
 
 /// One hand-out of a work request to a worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// 1 for the first.
     pub number: i32,
@@ -64,9 +66,11 @@ pub struct Attempt {
     pub worker: String,
     /// When it was handed out.
     #[serde(with = "time")]
+    #[schemars(with = "DateTime<Utc>")]
     pub handed_out_at: DateTime<Utc>,
     /// When it ended.
     #[serde(with = "time::optional")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub ended_at: Option<DateTime<Utc>>,
     /// How it ended: `reported`, `aborted`, `lease-expired`, …
     pub outcome: Option<String>,
@@ -75,12 +79,13 @@ pub struct Attempt {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
     /// Number of the event.
     pub id: i64,
     /// When.
     #[serde(with = "time")]
+    #[schemars(with = "DateTime<Utc>")]
     pub at: DateTime<Utc>,
     /// What.
     pub event: EventKind,

@@ -1,12 +1,13 @@
 //! Lists in pages.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Rows in a page.
 pub const PAGE_SIZE: u64 = 10;
 
 /// A page of a list that is walked by `next`: absolute addresses, followed verbatim.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CursorPage<T> {
     /// Address of the next page.
     pub next: Option<String>,

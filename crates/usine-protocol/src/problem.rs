@@ -1,5 +1,6 @@
 //! Errors of the API: `application/problem+json` (RFC 9457) with the only three keys that Debian's client reads.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// The body of an error. The client breaks on any further key.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What went wrong.
     pub title: String,

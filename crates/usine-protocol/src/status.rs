@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who the server takes the caller for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Whoami {
     /// User name, or `<anonymous>`.
     pub user: String,
@@ -18,7 +19,7 @@ pub struct Whoami {
 }
 
 /// Work requests waiting and running.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Queue {
     /// Waiting.
     pub pending: u64,
@@ -27,7 +28,7 @@ pub struct Queue {
 }
 
 /// Workers by what they do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Workers {
     /// All that are enabled.
     pub registered: u64,
@@ -40,7 +41,7 @@ pub struct Workers {
 }
 
 /// The state of the service in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceStatus {
     /// By type of task.
     pub tasks: BTreeMap<String, Queue>,

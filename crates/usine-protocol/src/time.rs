@@ -1,6 +1,6 @@
 //! Times on the wire: ISO 8601, UTC, `Z`, microseconds only when there are any.
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// Writes a time as the original does: `2026-03-01T10:20:30.123456Z`, or without fraction when it is zero.
@@ -9,15 +9,30 @@ pub fn to_text(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(format, true)
 }
 
+/// Why a text is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTime {
+    /// It cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] chrono::ParseError),
+    /// In UTC it is not of the years 0 to 9999, and so could not be written.
+    #[error("its year has not four digits")]
+    Year,
+}
+
 /// Reads ISO 8601; a time without zone is UTC.
-pub fn from_text(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
-    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|error| {
+///
+/// # Errors
+/// If it is no time, or none that could be written again.
+pub fn from_text(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|error| {
         ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
             .iter()
             .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
             .map(|naive| naive.and_utc())
             .ok_or(error)
-    })
+    })?;
+    if (0..=9999).contains(&time.year()) { Ok(time) } else { Err(InvalidTime::Year) }
 }
 
 /// `#[serde(with = "time")]` for a required time.
@@ -64,5 +79,8 @@ mod tests {
         assert_eq!(to_text(&fine), "2026-03-01T10:20:30.500000Z");
         assert_eq!(from_text("2026-03-01T10:20:30").unwrap(), whole, "no zone is UTC");
         assert!(from_text("yesterday").is_err());
+        for far in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
+            assert_eq!(from_text(far), Err(InvalidTime::Year), "{far}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies of `work-request/`.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usine_model::output_data::OutputData;
@@ -10,7 +11,7 @@ use usine_model::work_request::{Results, Statuses, TaskType};
 use crate::time;
 
 /// `POST work-request/`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateWorkRequest {
     /// Name of the task.
     pub task_name: String,
@@ -26,7 +27,7 @@ pub struct CreateWorkRequest {
 }
 
 /// A work request, as every answer shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkRequest {
     /// Addresses of related things.
     #[serde(default)]
@@ -44,12 +45,15 @@ pub struct WorkRequest {
     pub workflow_root: Option<i64>,
     /// When it was submitted.
     #[serde(with = "time")]
+    #[schemars(with = "DateTime<Utc>")]
     pub created_at: DateTime<Utc>,
     /// When a worker fetched it.
     #[serde(default, with = "time::optional")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[serde(default, with = "time::optional")]
+    #[schemars(with = "Option<DateTime<Utc>>")]
     pub completed_at: Option<DateTime<Utc>>,
     /// Seconds from start to end.
     #[serde(default)]
@@ -111,7 +115,7 @@ pub struct WorkRequest {
 }
 
 /// `PATCH work-request/{id}/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateWorkRequest {
     /// The new adjustment.
@@ -119,7 +123,7 @@ pub struct UpdateWorkRequest {
 }
 
 /// `POST work-request/{id}/unblock/`; at least one of the two.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnblockWorkRequest {
     /// What the person has to say, at most [`MAX_NOTES`] characters.
@@ -134,7 +138,7 @@ pub struct UnblockWorkRequest {
 pub const MAX_NOTES: usize = 65_536;
 
 /// What a person decides about a work request that waits for approval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnblockAction {
     /// It becomes pending.
@@ -144,7 +148,7 @@ pub enum UnblockAction {
 }
 
 /// `POST work-request/{id}/confirm/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmWorkRequest {
     /// Whether the person agrees.
@@ -160,7 +164,7 @@ fn yes() -> bool {
 }
 
 /// `PUT work-request/{id}/completed/`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Completed {
     /// The result, not empty.
     pub result: Results,

@@ -1,10 +1,11 @@
 //! Bodies of the worker's own calls.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use usine_model::worker::WorkerType;
 
 /// `POST worker/register/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Register {
     /// The key that the worker has chosen, 64 hexadecimal digits.
     pub token: String,

@@ -35,6 +35,18 @@ pub struct Config {
     pub live_log_life: u32,
     /// Most bytes of live log that are kept of one work request.
     pub live_log_size: u64,
+    /// Most connections at once that are no channels.
+    pub max_connections: u32,
+    /// Most channels (WebSockets of workers and followers) at once.
+    pub max_channels: u32,
+    /// Most requests that are worked on at once.
+    pub max_requests: u32,
+    /// Most requests that wait for their turn; further ones are answered 503.
+    pub max_waiting: u32,
+    /// Most large bodies that are on their way at once, in either direction.
+    pub max_transfers: u32,
+    /// Seconds in which the head of a request must have come, and that a connection may be idle.
+    pub header_timeout: u32,
 }
 
 impl Default for Config {
@@ -53,6 +65,13 @@ impl Default for Config {
             vacuum_interval: 24 * 3600,
             live_log_life: 12 * 3600,
             live_log_size: 256 << 20,
+            max_connections: 4096,
+            max_channels: 4096,
+            max_requests: 64,
+            max_waiting: 1024,
+            max_transfers: 256,
+            // Longer than the minute that proxies keep connections for later.
+            header_timeout: 65,
         }
     }
 }
@@ -104,6 +123,18 @@ impl Config {
             && !(url.starts_with("sqlite:") || url.starts_with("postgres:") || url.starts_with("postgresql:"))
         {
             return Err(format!("database = {url:?}: use sqlite:PATH or postgres://USER@HOST/NAME"));
+        }
+        for (key, number) in [
+            ("max-connections", self.max_connections),
+            ("max-channels", self.max_channels),
+            ("max-requests", self.max_requests),
+            ("max-waiting", self.max_waiting),
+            ("max-transfers", self.max_transfers),
+            ("header-timeout", self.header_timeout),
+        ] {
+            if !(1..=1_000_000).contains(&number) {
+                return Err(format!("{key} = {number}: use 1 to 1000000"));
+            }
         }
         for (key, name) in [("default-scope", &self.default_scope), ("default-workspace", &self.default_workspace)] {
             if !usine_model::names::is_valid_name(name) {
@@ -169,6 +200,8 @@ mod tests {
             ("database = \"mysql://x\"", "sqlite:PATH"),
             ("upkeep-interval = 0", "upkeep-interval"),
             ("default-scope = \"a b\"", "default-scope"),
+            ("max-requests = 0", "max-requests = 0: use 1"),
+            ("header-timeout = 1000001", "header-timeout"),
             ("[", "not valid"),
         ] {
             let error = read(text).unwrap_err();

@@ -1,12 +1,10 @@
 //! Starting and stopping: everything opened, checked and wired together in one place.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::ServiceExt;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -28,13 +26,11 @@ use crate::channel::{self, Hub};
 use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::memory::Memory;
+use crate::overload::{self, Overload};
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
 use crate::web::{self, Live, LogPages, LoginLimit};
-use crate::{api, scheduler, upkeep};
-
-/// Connections have this long to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::{api, connections, scheduler, upkeep};
 
 /// So many clients may wait for their users at once (`debusine setup`): nobody has to log in to wait.
 const ENROLMENTS: usize = 100;
@@ -98,6 +94,8 @@ impl Server {
             .map_err(directory(&config.live_log_directory()))?;
         let listener =
             TcpListener::bind(config.bind).await.map_err(|source| StartError::Bind { address: config.bind, source })?;
+        let overload = Overload::new(&config);
+        connections::allow_files(&config);
         let started_at = to_stored_precision(clock.now());
         let state = AppState::new(Inner {
             database,
@@ -108,6 +106,7 @@ impl Server {
             memory: Memory::default(),
             config,
             hub: Hub::default(),
+            overload,
             live_logs,
             scheduler: Notify::new(),
             enrolments: Notify::new(),
@@ -147,6 +146,7 @@ impl Server {
             .fallback(api::not_found)
             .method_not_allowed_fallback(api::method_not_allowed)
             .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
+            .layer(from_fn_with_state(state.clone(), overload::admit))
             .layer(from_fn(web::timed))
             .layer(CompressionLayer::new().compress_when(web::is_page))
             .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
@@ -154,21 +154,11 @@ impl Server {
             .layer(TraceLayer::new_for_http())
             .with_state(state.clone());
         let service = router.map_request(|request: Request| api::normalize(request));
-        let shutdown = state.shutdown.clone();
-        let serving = axum::serve(listener, ServiceExt::<Request>::into_make_service(service))
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-        let late = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        let served = tokio::select! {
-            served = serving.into_future() => served,
-            () = late => Ok(()),
-        };
+        connections::serve(&state, listener, service).await;
         state.shutdown.cancel();
         while tasks.join_next().await.is_some() {}
         state.database.close().await;
-        served
+        Ok(())
     }
 }
 

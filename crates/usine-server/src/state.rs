@@ -15,6 +15,7 @@ use crate::channel::Hub;
 use crate::config::Config;
 use crate::live_log::LiveLogs;
 use crate::memory::Memory;
+use crate::overload::Overload;
 use crate::upkeep::{Logs, Storage};
 use crate::web::{Live, LogPages, LoginLimit};
 
@@ -42,6 +43,8 @@ pub struct Inner {
     pub config: Config,
     /// Who is connected.
     pub hub: Hub,
+    /// How much may go on at once.
+    pub overload: Overload,
     /// Logs of running work requests.
     pub live_logs: LiveLogs,
     /// Wakes the scheduler.

@@ -15,6 +15,7 @@ use crate::daemon::Worker;
 pub(crate) async fn keep_connected(worker: &Arc<Worker>) {
     let mut waits_to_be_enabled = false;
     loop {
+        let mut wait = worker.ground.tempo.reconnect_wait(worker.ground.entropy.as_ref());
         match worker.client.worker_channel().await {
             Ok(channel) => {
                 let end = listen(worker, channel).await;
@@ -32,9 +33,13 @@ pub(crate) async fn keep_connected(worker: &Arc<Worker>) {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot connect; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot connect; trying again");
+                // A server with its hands full says when to come back.
+                wait = wait.max(error.retry_after().unwrap_or_default().min(worker.ground.tempo.patience));
+            }
         }
-        tokio::time::sleep(worker.ground.tempo.reconnect_wait(worker.ground.entropy.as_ref())).await;
+        tokio::time::sleep(wait).await;
     }
 }
 

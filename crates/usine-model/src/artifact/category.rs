@@ -1,5 +1,6 @@
 //! The closed lists: categories of artifacts, types of relations.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -19,6 +20,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
     EnumString,
     IntoStaticStr,
     EnumIter,
+    JsonSchema,
 )]
 pub enum ArtifactCategory {
     /// Test results of autopkgtest.
@@ -97,7 +99,19 @@ pub enum ArtifactCategory {
 
 /// How one artifact relates to another.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, EnumIter,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]

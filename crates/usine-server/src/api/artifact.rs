@@ -1,6 +1,6 @@
 //! `artifact/`: make and show artifacts; and our own list of them.
 
-mod duration;
+pub(crate) mod duration;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,6 +1,6 @@
 //! `/{scope}/{workspace}/artifact/{id}/download/…` and `raw/…`: files, parts of files, and many as one archive.
 
-mod content_type;
+pub(crate) mod content_type;
 mod tarball;
 
 use std::collections::BTreeMap;
@@ -244,7 +244,7 @@ fn serve_tarball(
 }
 
 /// `attachment; filename="name"`; a name that cannot stand between quotes is written as RFC 6266 says.
-fn content_disposition(disposition: &str, name: &str) -> String {
+pub(crate) fn content_disposition(disposition: &str, name: &str) -> String {
     if name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
         format!("{disposition}; filename=\"{quoted}\"")

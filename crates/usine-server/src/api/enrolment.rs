@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -15,6 +16,7 @@ use usine_db::token::TokenSpec;
 use usine_db::{EnrolmentManager, TokenManager};
 use usine_protocol::enrolment::{Decision, ENROL, Enrolment, MAX_BODY, Outcome};
 
+use crate::overload::CountedApart;
 use crate::problem::{ApiError, ApiResult, Payload};
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
@@ -56,7 +58,8 @@ async fn enrol(State(state): State<AppState>, headers: HeaderMap, Payload(body):
         };
         Some((Ok(Bytes::from(line)), None))
     });
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((Extension(CountedApart), headers, Body::from_stream(lines)).into_response())
 }
 
 fn read(headers: &HeaderMap, body: &Bytes) -> ApiResult<Enrolment> {

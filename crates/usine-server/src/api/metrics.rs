@@ -14,9 +14,12 @@ use crate::problem::{ApiError, ApiResult};
 use crate::routes::{Access, Routes};
 use crate::state::AppState;
 
+/// The address, for which there is a place even when the server has its hands full.
+pub(crate) const PATH: &str = "/api/1.0/open-metrics/";
+
 /// The routes.
 pub fn routes() -> Routes {
-    Routes::new().get("/api/1.0/open-metrics/", Access::Everybody, metrics)
+    Routes::new().get(PATH, Access::Everybody, metrics)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +65,7 @@ async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> ApiResult
     let channels = Gauge::<i64>::default();
     channels.set(i64::try_from(state.hub.connections()).unwrap_or(i64::MAX));
     registry.register("worker_channels", "Open WebSockets of workers", channels);
+    state.overload.register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let wants_open_metrics = headers

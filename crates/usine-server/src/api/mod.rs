@@ -33,6 +33,7 @@ pub fn routes() -> Routes {
         .merge(enrolment::routes())
         .merge(download::routes())
         .merge(own::routes())
+        .merge(crate::openapi::routes())
 }
 
 /// Makes one slash of the two that an `api-url` ending in a slash leads to: `/api//1.0/…` is `/api/1.0/…`.

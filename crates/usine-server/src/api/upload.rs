@@ -32,9 +32,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long it takes until a file that has gone into the store is complete in the database.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// Longest pause within a body. Shorter than a client's own patience with a file that is busy.
-const SILENCE: Duration = Duration::from_secs(20);
-
 /// What the original's client sends again at once and for ever must not come back at once.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -73,7 +70,7 @@ async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Answer> {
-    let mut body = unless_silent(body).into_data_stream();
+    let mut body = body.into_data_stream();
     let path = path.strip_suffix('/').unwrap_or(&path);
     let answer = match requester {
         Ok(requester) => receive(&state, &requester, (&id, path), &headers, &mut body).await,
@@ -293,23 +290,6 @@ async fn wait(waited: &mut Duration) {
 
 fn staging_name(path: &str) -> ApiResult<UploadName> {
     path.parse().map_err(|error| ApiError::Internal(format!("file_upload.path {path:?}: {error}").into()))
-}
-
-/// The body, until its sender says nothing for too long: a connection that broke without a word must not keep the staged
-/// file to itself.
-fn unless_silent(body: Body) -> Body {
-    let pieces = futures::stream::unfold(Some(body.into_data_stream()), |body| async {
-        let mut body = body?;
-        match tokio::time::timeout(SILENCE, body.next()).await {
-            Ok(piece) => Some((piece?, Some(body))),
-            Err(_) => {
-                let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "the sender fell silent");
-                Some((Err(axum::Error::new(silent)), None))
-            }
-        }
-    });
-    // An answer may look for more after the end.
-    Body::from_stream(pieces.fuse())
 }
 
 /// The first bytes of a body, `None` if it has none.

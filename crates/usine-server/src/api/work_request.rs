@@ -263,7 +263,7 @@ fn cursor(row: &Row) -> String {
     format!("{}-{}", row.created_at.timestamp_micros(), row.id)
 }
 
-fn parse_cursor(cursor: &str) -> Option<(DateTime<Utc>, i64)> {
+pub(crate) fn parse_cursor(cursor: &str) -> Option<(DateTime<Utc>, i64)> {
     let (micros, id) = cursor.split_once('-')?;
     Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.parse().ok()?))
 }

@@ -13,6 +13,7 @@ use usine_model::work_request::Results;
 use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::time;
 
+use super::MAX_WORD;
 use super::worker::{close, send};
 use crate::auth::{Identity, Visitor};
 use crate::problem::ApiResult;
@@ -24,7 +25,7 @@ pub(super) async fn connect(
     visitor: ApiResult<Visitor>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.on_upgrade(async move |mut socket| {
+    upgrade.max_message_size(MAX_WORD).max_frame_size(MAX_WORD).on_upgrade(async move |mut socket| {
         match subscription(&state, &query, visitor).await {
             Ok(subscription) => {
                 if let Err(error) = follow(&state, subscription, &mut socket).await {

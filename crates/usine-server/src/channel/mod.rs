@@ -45,6 +45,9 @@ enum News {
     Disabled,
 }
 
+/// Longest message that is taken from followers, in bytes: they have nothing to say.
+const MAX_WORD: usize = 64 << 10;
+
 /// Which workers are connected to this server, and since when the others are silent.
 #[derive(Default)]
 pub struct Hub {

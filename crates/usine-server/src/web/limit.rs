@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+
+use crate::overload::Lane;
 
 /// So many failures of one name are forgiven within [`WINDOW`].
 const FAILURES: u32 = 10;
@@ -18,16 +19,19 @@ const NAMES: usize = 10_000;
 /// Passwords that are verified at the same time: each takes a core and 19 MiB.
 const AT_ONCE: usize = 2;
 
+/// And that may wait for it.
+const WAITING: usize = 16;
+
 /// The failures of late.
 pub struct LoginLimit {
     failures: Mutex<HashMap<String, (u32, DateTime<Utc>)>>,
     /// Held while a password is verified.
-    pub turns: Semaphore,
+    pub(crate) turns: Lane,
 }
 
 impl Default for LoginLimit {
     fn default() -> Self {
-        Self { failures: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+        Self { failures: Mutex::default(), turns: Lane::new(AT_ONCE, WAITING) }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,7 @@ use usine_model::work_request::Statuses;
 
 use super::frame::Guest;
 use super::place::missing;
+use crate::overload::CountedApart;
 use crate::permissions::visible_work_request_anywhere;
 use crate::problem::{ApiError, ApiResult};
 use crate::routes::{Access, Routes};
@@ -189,7 +191,8 @@ fn stream_of(state: AppState, watched: Watched, seen: u64) -> ApiResult<Response
         }
     });
     // Proxies must not collect events.
-    Ok(([("x-accel-buffering", "no")], Sse::new(stream).keep_alive(KeepAlive::default())).into_response())
+    let headers = [("x-accel-buffering", "no")];
+    Ok((Extension(CountedApart), headers, Sse::new(stream).keep_alive(KeepAlive::default())).into_response())
 }
 
 /// Waits for a change of what is watched; `None` when the stream is to end.

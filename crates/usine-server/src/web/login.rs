@@ -87,7 +87,7 @@ async fn log_in(
         response.headers_mut().insert(header::RETRY_AFTER, rest.num_seconds().max(1).into());
         return Ok(response);
     }
-    let turn = state.logins.turns.acquire().await.map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let turn = state.logins.turns.turn().await?;
     let user = UserManager(&state.database).authenticate(&login.username, &login.password, now).await?;
     drop(turn);
     state.logins.note(&login.username, user.is_some(), now);

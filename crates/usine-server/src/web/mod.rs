@@ -26,6 +26,7 @@ mod search;
 mod show;
 mod submit;
 mod tenancy;
+pub(crate) mod untrusted;
 mod work_request;
 mod worker;
 mod workspace;
@@ -40,6 +41,7 @@ use usine_db::meter::metered;
 pub use limit::LoginLimit;
 pub use live::Live;
 pub use log::LogPages;
+pub(crate) use results::untrusted as untrusted_results;
 
 use crate::routes::Routes;
 

@@ -1,6 +1,7 @@
 //! What the addresses of pages name, looked up for whoever looks: `/SCOPE/` and `/SCOPE/WORKSPACE/…`. What they may not see is not
 //! there.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -42,7 +43,10 @@ impl InScope {
 
 async fn parameter(parts: &mut Parts, state: &AppState, name: &str) -> ApiResult<String> {
     let parameters = RawPathParams::from_request_parts(parts, state).await;
-    let parameters = parameters.map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let parameters = parameters.map_err(|error| match error {
+        RawPathParamsRejection::InvalidUtf8InPathParam(_) => missing(),
+        other => ApiError::Internal(Box::new(other)),
+    })?;
     let value = parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
     value.ok_or_else(|| ApiError::Internal(format!("a route has no parameter {name}").into()))
 }

@@ -9,7 +9,7 @@ const MESSAGE: &str = "Duration has wrong format. Use one of these formats inste
                        P[nD]T[nH][nM][nS], or seconds";
 
 /// Whole seconds of a duration; `None` for null.
-pub(super) fn seconds(value: &Value) -> Result<Option<i64>, String> {
+pub(crate) fn seconds(value: &Value) -> Result<Option<i64>, String> {
     let seconds = match value {
         Value::Null => return Ok(None),
         Value::Number(number) => number.as_f64(),

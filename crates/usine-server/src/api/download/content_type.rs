@@ -44,7 +44,7 @@ const BY_SUFFIX: [(&str, &str); 17] = [
 ];
 
 /// The content type to send.
-pub(super) fn served(category: ArtifactCategory, path: &str, declared: Option<&str>) -> String {
+pub(crate) fn served(category: ArtifactCategory, path: &str, declared: Option<&str>) -> String {
     if category == ArtifactCategory::Autopkgtest && path == "log" {
         return TEXT.to_owned();
     }

@@ -5,6 +5,8 @@ mod one;
 pub(super) mod rows;
 mod upload;
 
+pub(super) use upload::receive_files;
+
 use crate::routes::Routes;
 
 /// The routes.

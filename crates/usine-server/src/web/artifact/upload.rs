@@ -76,13 +76,13 @@ async fn show(
 }
 
 /// A file that has come.
-struct Received {
-    path: PathBuf,
-    id: FileId,
+pub(in crate::web) struct Received {
+    pub path: PathBuf,
+    pub id: FileId,
 }
 
 /// Why nothing was made of what came: told in the form, or answered as it is.
-enum Refusal {
+pub(in crate::web) enum Refusal {
     Form(String),
     Other(ApiError),
 }
@@ -142,7 +142,10 @@ fn in_words(error: &dyn std::error::Error, directory: &FilePath) -> String {
 }
 
 /// Writes the files of a form as they come. The form's secret must come before them.
-async fn receive_files(request: Request, directory: &TempDir) -> Result<BTreeMap<String, Received>, Refusal> {
+pub(in crate::web) async fn receive_files(
+    request: Request,
+    directory: &TempDir,
+) -> Result<BTreeMap<String, Received>, Refusal> {
     let headers = request.headers().clone();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wrong = |error: multer::Error| Refusal::Form(format!("The upload broke off: {error}. Try again."));

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -19,6 +20,7 @@ use usine_db::{WorkRequest, WorkRequestManager};
 use super::source::LogSource;
 use super::{Address, find, is_over};
 use crate::live_log::Watch;
+use crate::overload::CountedApart;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::AppState;
 
@@ -53,7 +55,8 @@ pub(super) async fn events(
     });
     // Proxies must not collect events.
     let headers = [("x-accel-buffering", "no")];
-    Ok((headers, Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
+    let events = Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)));
+    Ok((Extension(CountedApart), headers, events).into_response())
 }
 
 /// What one follower has heard and may hear.

@@ -10,6 +10,7 @@ mod read;
 mod source;
 mod split;
 mod text;
+pub(super) mod untrusted;
 
 use axum::Json;
 use axum::body::Body;
@@ -108,7 +109,7 @@ async fn lines(
     let row = find(&state, &address, &parts).await?;
     // Before the log is looked at: when it says that it is complete, it is.
     let complete = is_over(&row);
-    let _turn = state.log_pages.reader().await;
+    let _turn = state.log_pages.reader().await?;
     let page = match LogSource::of(&state, &row).await? {
         None => Page { complete, ..Page::default() },
         Some(source) => {
@@ -125,7 +126,7 @@ async fn lines(
 async fn search(State(state): State<AppState>, Path(address): Path<Address>, parts: Parts) -> ApiResult<Response> {
     let row = find(&state, &address, &parts).await?;
     let query = Search::parse(parts.uri.query().unwrap_or_default())?;
-    let _turn = state.log_pages.reader().await;
+    let _turn = state.log_pages.reader().await?;
     let found = match LogSource::of(&state, &row).await? {
         None => read::Found { matches: Vec::new(), next: None },
         Some(source) => read::search(&state.log_pages, &source, &query.pattern, query.from, query.limit).await?,

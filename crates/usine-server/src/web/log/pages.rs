@@ -8,6 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::index::{Extent, Index, Mark};
 use super::source::{Key, LogSource};
+use crate::overload::Lane;
+use crate::problem::ApiResult;
 
 /// Logs whose indexes are kept. That of 200 MB has some 50 kB.
 const KEPT: usize = 128;
@@ -18,11 +20,14 @@ const STREAMS: usize = 256;
 /// Requests that read logs at once: more would only wait for the disk and each other.
 const READERS: usize = 4;
 
+/// And that may wait for it.
+const WAITING: usize = 24;
+
 /// The indexes, and turns.
 pub struct LogPages {
     indexes: Mutex<Indexes>,
     streams: Arc<Semaphore>,
-    readers: Semaphore,
+    readers: Lane,
 }
 
 /// `None` before the first pass.
@@ -39,7 +44,7 @@ struct Indexes {
 impl Default for LogPages {
     fn default() -> Self {
         let streams = Arc::new(Semaphore::new(STREAMS));
-        Self { indexes: Mutex::default(), streams, readers: Semaphore::new(READERS) }
+        Self { indexes: Mutex::default(), streams, readers: Lane::new(READERS, WAITING) }
     }
 }
 
@@ -60,8 +65,8 @@ impl LogPages {
     }
 
     /// Waits for the right to read.
-    pub(super) async fn reader(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.readers.acquire().await.ok()
+    pub(super) async fn reader(&self) -> ApiResult<OwnedSemaphorePermit> {
+        self.readers.turn().await
     }
 
     fn entry(&self, key: Key) -> Entry {

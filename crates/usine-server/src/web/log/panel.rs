@@ -91,7 +91,7 @@ pub async fn panel(
         later: None,
     };
     if let Some(source) = source {
-        let _turn = state.log_pages.reader().await;
+        let _turn = state.log_pages.reader().await?;
         let (extent, _) = state.log_pages.locate(&source, 1).await?;
         let (from, count) = match around {
             Some(line) => (line.min(extent.total).saturating_sub(AROUND / 2).max(1), AROUND),

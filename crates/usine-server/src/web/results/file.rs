@@ -14,8 +14,8 @@ use super::{Address, build_log, bytes, package, rendered};
 use crate::problem::ApiResult;
 
 /// What is shown of a text, in bytes: of a larger one the first and the last part, and of a build log what lies around the
-/// lines that say why it failed.
-const MAX_SHOWN: usize = 2 * 1024 * 1024;
+/// lines that say why it failed. Lines of nothing make ten times as much of a page.
+const MAX_SHOWN: usize = 1024 * 1024;
 /// The beginning of a text of which only the end is looked at, in bytes.
 const HEAD: u64 = 256 * 1024;
 /// Lines before and after a finding.
@@ -96,7 +96,7 @@ pub async fn view(
         Kind::Diff | Kind::Other => {}
     }
 
-    let _turn = read::turn().await;
+    let _turn = read::turn().await?;
     let head = match stored.head(HEAD).await? {
         Ok(head) => head,
         Err(absent) => return Ok(Err(absent)),
@@ -122,7 +122,7 @@ fn is_text(head: &[u8]) -> bool {
     !head.contains(&0) && head.iter().filter(is_strange).count() * 20 <= head.len()
 }
 
-fn render(
+pub(super) fn render(
     text: &Text,
     head: Option<&[u8]>,
     is_diff: bool,

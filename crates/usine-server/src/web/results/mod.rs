@@ -27,6 +27,7 @@ mod piuparts;
 mod read;
 mod sections;
 mod source;
+pub(crate) mod untrusted;
 
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ impl About<'_> {
             Ok(found) => found,
             Err(absent) => return Ok(Err(absent)),
         };
-        let _turn = read::turn().await;
+        let _turn = read::turn().await?;
         match stored.text().await? {
             Ok(text) => rendered(read::blocking(move || render(&text, &address)).await?).map(Ok),
             Err(absent) => Ok(Err(absent)),
@@ -206,7 +207,7 @@ impl About<'_> {
             let size = bytes(stored.size());
             return Ok(Err(Absent(format!("analysis.json is too large to be shown as a list: it has {size}."))));
         }
-        let _turn = read::turn().await;
+        let _turn = read::turn().await?;
         let json = match stored.head(MAX_ANALYSIS).await? {
             Ok(json) => json,
             Err(absent) => return Ok(Err(absent)),
@@ -223,7 +224,7 @@ impl About<'_> {
         let Some(data) = self.data() else {
             return Ok(Err(Absent("The data of this artifact are not those of autopkgtest.".to_owned())));
         };
-        let _turn = read::turn().await;
+        let _turn = read::turn().await?;
         let log = match self.find("log", |path| path == "log")? {
             Ok((stored, address)) => stored.text().await?.map(|text| (text, address)),
             Err(absent) => Err(absent),

@@ -10,7 +10,7 @@ use super::{Address, bytes, rendered};
 use crate::problem::ApiResult;
 
 /// What is looked at of an archive: enough for the list of every package in Debian but the very largest, in a few seconds.
-const LIMITS: Limits = Limits { entries: 10_000, bytes: 512 * 1024 * 1024 };
+pub(super) const LIMITS: Limits = Limits { entries: 10_000, bytes: 512 * 1024 * 1024 };
 /// Fields of a control file that are shown.
 const MAX_FIELDS: usize = 100;
 
@@ -53,7 +53,7 @@ impl<'a> List<'a> {
         Self { members: &contents.members, files: files.count(), total: bytes(size), cut: contents.cut.as_deref() }
     }
 
-    /// A path or a target on one line.
+    /// A path, or whatever else the archive says, on one line.
     fn name(&self, raw: &str) -> String {
         harmless(raw).replace('\n', "␊")
     }
@@ -71,7 +71,7 @@ struct Package<'a> {
 
 /// The view of a `.deb`.
 pub async fn view(stored: Stored, address: &Address) -> ApiResult<Found<String>> {
-    let _turn = read::turn().await;
+    let _turn = read::turn().await?;
     let size = stored.size();
     let reader = match stored.reader().await? {
         Ok(reader) => reader,
@@ -80,7 +80,7 @@ pub async fn view(stored: Stored, address: &Address) -> ApiResult<Found<String>>
     let address = address.clone();
     let work = move || match Deb::read_all(&harmless(address.name()), reader, size, LIMITS) {
         Ok((deb, contents)) => Ok(render(&deb, &contents, size, &address)),
-        Err(error) => Err(Absent(format!("{error}."))),
+        Err(error) => Err(Absent(harmless(&format!("{error}.")))),
     };
     match read::blocking(work).await? {
         Ok(html) => rendered(html).map(Ok),
@@ -88,7 +88,7 @@ pub async fn view(stored: Stored, address: &Address) -> ApiResult<Found<String>>
     }
 }
 
-fn render(deb: &Deb, contents: &Contents, size: u64, address: &Address) -> askama::Result<String> {
+pub(super) fn render(deb: &Deb, contents: &Contents, size: u64, address: &Address) -> askama::Result<String> {
     Package {
         address,
         size: bytes(size),
@@ -109,7 +109,7 @@ struct Tarball<'a> {
 
 /// The view of a tarball.
 pub async fn tarball(stored: Stored, compression: Compression, address: &Address) -> ApiResult<Found<String>> {
-    let _turn = read::turn().await;
+    let _turn = read::turn().await?;
     let size = stored.size();
     let reader = match stored.reader().await? {
         Ok(reader) => reader,
@@ -118,9 +118,13 @@ pub async fn tarball(stored: Stored, compression: Compression, address: &Address
     let address = address.clone();
     let work = move || {
         let contents = list_tarball(reader, compression, LIMITS);
-        Tarball { address: &address, size: bytes(size), list: List::new(&contents) }.render()
+        render_tarball(&contents, size, &address)
     };
     rendered(read::blocking(work).await?).map(Ok)
+}
+
+pub(super) fn render_tarball(contents: &Contents, size: u64, address: &Address) -> askama::Result<String> {
+    Tarball { address, size: bytes(size), list: List::new(contents) }.render()
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
 //! Bytes of stored files, for views: never more than a view can use, never more views at once than the machine can bear.
 
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use usine_db::artifact::{File, FileInArtifact};
 use usine_store::{ByteStream, FileId, FileStore, StoreError};
 
 use super::bytes;
 use super::lines::Text;
 use crate::api::upload::file_id;
+use crate::overload::Lane;
 use crate::problem::{ApiError, ApiResult};
 
 /// Views that are made at the same time: each may hold a whole log in memory, or decompress an archive.
-static TURNS: Semaphore = Semaphore::const_new(3);
+static TURNS: LazyLock<Lane> = LazyLock::new(|| Lane::new(3, 24));
 
 /// Largest text that is held in memory, in bytes: 50 MiB, and in tests what they can make and read in no time.
 pub const MAX_TEXT: u64 = if cfg!(test) { 1 } else { 50 } * 1024 * 1024;
@@ -169,9 +170,8 @@ fn count_lines(mut reader: impl Read) -> io::Result<usize> {
 }
 
 /// Waits for a turn, which lasts as long as it is held: before bytes are read.
-pub async fn turn() -> Option<SemaphorePermit<'static>> {
-    // The semaphore is never closed.
-    TURNS.acquire().await.ok()
+pub async fn turn() -> ApiResult<OwnedSemaphorePermit> {
+    TURNS.turn().await
 }
 
 /// Does work that takes long on a thread of its own.

@@ -1,7 +1,7 @@
 //! `/{scope}/{workspace}/work-request/new/`: a new work request. The form follows from the schema of the task's data; what the task
 //! refuses is told at the field that it is about.
 
-mod form;
+pub(super) mod form;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};

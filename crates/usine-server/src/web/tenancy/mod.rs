@@ -5,7 +5,7 @@
 
 mod groups;
 mod inheritance;
-mod markdown;
+pub(super) mod markdown;
 mod members;
 pub(in crate::web) mod options;
 pub(super) mod pieces;
