@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn few_lengths() {
         assert_eq!([1, 2, 3, 7, 8, 63, 64, 1000].map(piece), [1, 2, 2, 4, 8, 32, 64, 64]);
-        assert_eq!(padded([]), []);
+        assert_eq!(padded([]), [0; 0]);
         assert_eq!(padded([5]), [5]);
         assert_eq!(padded([5, 6, 7]), [5, 6, 7, 7]);
     }

@@ -126,6 +126,8 @@ stories! {
     /// Before there were roles, every user could contribute everywhere.
     async fn who_could_contribute_still_can(db: &Database) {
         let farm = Farm::new(db);
+        let (alice, bob) = (farm.user("alice").await, farm.user("bob").await);
+        UserManager(db).set_active(&bob, false).await.unwrap();
         back_to_limits(db).await;
         for sql in [
             "INSERT INTO scope (name, label) VALUES ('other', 'Other')",
@@ -134,8 +136,6 @@ stories! {
         ] {
             db.reader().execute_unprepared(sql).await.unwrap();
         }
-        let (alice, bob) = (farm.user("alice").await, farm.user("bob").await);
-        UserManager(db).set_active(&bob, false).await.unwrap();
         db.migrate().await.unwrap();
         let late = farm.user("late").await;
         let workspaces = WorkspaceManager(db).list().await.unwrap();
