@@ -25,11 +25,11 @@ const AR: &str = r#"member() { printf '%-16s%-12s%-6s%-6s%-8s%-10s`\n' "$1" 0 0 
 #[test]
 fn bombs_do_not_go_off() {
     let mut house = house_with("");
-    make(&house, "truncate -s 1G zeros; tar -cf - zeros | gzip -1 >bomb.tar.gz; rm zeros");
-    // One name of 700 MB: GNU's long names are entries of their own, whose header has the checksum in it.
+    make(&house, "truncate -s 600M zeros; tar -cf - zeros | gzip -1 >bomb.tar.gz; rm zeros");
+    // One name of 100 MB: GNU's long names are entries of their own, whose header has the checksum in it.
     make(
         &house,
-        r"head -c 700M /dev/zero | tr '\0' a >name; tar --format=gnu -cf - --transform='s/^name$/.\/.@LongLink/' name >long.tar
+        r"head -c 100M /dev/zero | tr '\0' a >name; tar --format=gnu -cf - --transform='s/^name$/.\/.@LongLink/' name >long.tar
         printf L | dd of=long.tar bs=1 seek=156 conv=notrunc status=none
         sum=$(head -c 512 long.tar | od -An -v -tu1 -w1 | awk 'NR<149||NR>156{s+=$1} NR>=149&&NR<=156{s+=32} END{print s}')
         printf '%06o\0 ' $sum | dd of=long.tar bs=1 seek=148 conv=notrunc status=none
@@ -44,8 +44,8 @@ fn bombs_do_not_go_off() {
             {{ printf '!<arch>\\n'; member debian-binary debian-binary; member control.tar.gz bomb.tar.gz; }} >control.deb",
         ),
     );
-    make(&house, r"head -c 200M /dev/zero | tr '\0' '\n' >lines.log; head -c 200M /dev/zero | tr '\0' x >line.log");
-    make(&house, r"head -c 60M < <(yes '<b>&') >markup.txt; head -c 100M /dev/zero >zeros.txt");
+    make(&house, r"head -c 80M /dev/zero | tr '\0' '\n' >lines.log; head -c 80M /dev/zero | tr '\0' x >line.log");
+    make(&house, r"head -c 60M < <(yes '<b>&') >markup.txt; head -c 1M /dev/zero >zeros.txt");
     house.start_server();
     let files =
         ["bomb.tar.gz", "name.tar.gz", "data.deb", "control.deb", "lines.log", "line.log", "markup.txt", "zeros.txt"];
@@ -58,8 +58,8 @@ fn bombs_do_not_go_off() {
         "decompresses to more than is allowed",
         "decompresses to more than is allowed",
         "decompresses to more than is allowed",
-        "200.0 MiB",
-        "200.0 MiB",
+        "80.0 MiB",
+        "80.0 MiB",
         "&#60;b&#62;&#38;",
         "not text",
     ]) {
@@ -82,7 +82,7 @@ fn bombs_do_not_go_off() {
 #[test]
 fn many_who_look_into_bombs_wait_in_turn() {
     let mut house = house_with("max-requests = 40\nmax-waiting = 40");
-    make(&house, "truncate -s 1G zeros; tar -cf - zeros | gzip -1 >bomb.tar.gz; rm zeros");
+    make(&house, "truncate -s 600M zeros; tar -cf - zeros | gzip -1 >bomb.tar.gz; rm zeros");
     house.start_server();
     let path = house.path().join("bomb.tar.gz");
     house.client(&["artifact", "create", "debusine:test", "--upload", path.to_str().unwrap()]);

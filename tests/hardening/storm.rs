@@ -80,16 +80,17 @@ async fn storm(house: &House, clients: usize, length: Duration, counts: &Arc<Cou
 
 /// One request of one kind; the id of what it made.
 async fn one(client: &Client, url: &str, key: &str, turn: usize, counts: &Counts) -> Option<i64> {
-    let (method, path) = match turn % 4 {
+    let kind = turn % 4;
+    let (method, path) = match kind {
         0 => (Method::POST, "/api/1.0/work-request/"),
         1 => (Method::GET, "/api/1.0/work-request/"),
         2 => (Method::GET, "/api/1.0/whoami/"),
         _ => (Method::GET, "/debusine/System/"),
     };
     let mut request = client.request(method, format!("{url}{path}")).header("token", key);
-    if turn % 4 == 0 {
+    if kind == 0 {
         request = request.json(&json!({"task_name": "noop", "task_data": {}}));
-    } else if turn % 4 == 3 {
+    } else if kind == 3 {
         request = client.get(format!("{url}{path}")).header("accept", "text/html");
     }
     let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
@@ -103,12 +104,12 @@ async fn one(client: &Client, url: &str, key: &str, turn: usize, counts: &Counts
     assert_eq!(response.status(), StatusCode::OK, "{path}");
     let text = response.text().await.unwrap();
     counts.right.fetch_add(1, Ordering::Relaxed);
-    if turn % 4 == 3 {
+    if kind == 3 {
         assert!(text.contains("</html>") && text.contains("System"), "{text}");
         return None;
     }
     let answer: Value = serde_json::from_str(&text).unwrap();
-    match turn % 4 {
+    match kind {
         0 => {
             assert_eq!((&answer["task_name"], &answer["status"]), (&json!("noop"), &json!("pending")), "{answer}");
             return answer["id"].as_i64();

@@ -29,7 +29,7 @@ pub(super) fn artifact_data(input: &[u8]) {
         category.parse::<ArtifactCategory>().map_or_else(|_| ArtifactCategory::iter().collect(), |one| vec![one]);
     for category in categories {
         let valid = validate_data(category, &data).is_ok();
-        let _ = validate_files(category, &data, files.into_iter());
+        let _ = validate_files(category, &data, files);
         let _ = label(category, &data, &files);
         if let Some((name, _)) = source_name_and_version(category, &data)
             && valid
