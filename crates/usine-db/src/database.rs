@@ -63,6 +63,12 @@ struct Inner {
     retries: AtomicU64,
 }
 
+/// Longest wait for SQLite's only writing connection.
+const WRITER_QUEUE: Duration = Duration::from_secs(30);
+
+/// Longest wait for a PostgreSQL that does not answer: clients that wait for 30 seconds are to hear of it.
+const ABSENCE: Duration = Duration::from_secs(10);
+
 /// How many connections a pool has.
 const READERS: u32 = 8;
 
@@ -74,7 +80,7 @@ impl Database {
             options
                 .max_connections(max)
                 .min_connections(0)
-                .acquire_timeout(Duration::from_secs(30))
+                .acquire_timeout(if url.starts_with("sqlite:") { WRITER_QUEUE } else { ABSENCE })
                 .sqlx_logging(false)
                 .map_sqlx_sqlite_opts(|sqlite| {
                     use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -182,7 +188,7 @@ impl Database {
                     self.republish(transaction.events.into_inner());
                     Ok(value)
                 }
-                Err(error) => Err(Error::from(error)),
+                Err(error) => Err(Error::of_commit(error)),
             },
             Err(error) => {
                 // The error that led here says more than one of the roll-back.

@@ -8,7 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::request::Parts;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use usine_db::entity::event;
 use usine_db::{Token, TokenManager, WorkRequestManager, Worker, WorkerManager};
@@ -41,61 +41,96 @@ pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpg
     upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
         // Listens before it looks: a token that is disabled from now on is noticed.
         let events = state.database.events();
-        let identity = by_key(&state, key.as_deref()).await.map(|(identity, _)| identity);
-        let refusal = match identity {
-            Ok(Identity::Worker(worker, token))
-                if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
-            {
-                return serve(state, *worker, *token, socket, events).await;
+        match Session::admit(&state, key.as_deref()).await {
+            Ok(session) => serve(state, session, socket, events).await,
+            Err(refusal) => {
+                // Whether a refused worker hears of it makes no difference here.
+                let _ = send(&mut socket, &refusal).await;
+                close(socket).await;
             }
-            Ok(Identity::Worker(..)) => ServerMessage::Rejected {
-                reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
-                reason_code: None,
-            },
-            // The text is about tokens that are no worker's, too.
-            Ok(_) | Err(ApiError::Text(..)) => ServerMessage::rejected_worker(),
-            Err(error) => {
-                tracing::error!(?error, "cannot look a worker up");
-                ServerMessage::Rejected { reason: "Service unavailable".to_owned(), reason_code: None }
-            }
-        };
-        // Whether a refused worker hears of it makes no difference here.
-        let _ = send(&mut socket, &refusal).await;
-        close(socket).await;
+        }
     })
 }
 
-async fn serve(
-    state: AppState,
-    mut worker: Worker,
+/// One connection of a worker, apart from its socket: its place in the [`Hub`](super::Hub), and its mark in the database.
+#[derive(Debug)]
+pub struct Session {
+    worker: Worker,
     token: Token,
-    mut socket: WebSocket,
-    events: broadcast::Receiver<event::Model>,
-) {
-    // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
-    let (number, receiver) = state.hub.join(worker.id);
-    let mut heard = state.now();
-    let outcome = async {
-        TokenManager(&state.database).seen(&token, true, state.now()).await?;
-        send(&mut socket, &ServerMessage::Notice(Notice::Connected)).await?;
-        send(&mut socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?;
-        worker.mark_connected(&state.database, state.now()).await?;
-        tracing::info!(worker = worker.name, "connected");
-        if worker.is_busy(&state.database).await? {
-            send(&mut socket, &ServerMessage::Notice(Notice::WorkRequestAvailable)).await?;
+    number: u64,
+    notices: mpsc::Receiver<ServerMessage>,
+    heard: DateTime<Utc>,
+}
+
+impl Session {
+    /// The session of the worker whose key this is, if it may connect; else what it is told. From now on notices for it
+    /// are kept.
+    pub async fn admit(state: &AppState, key: Option<&str>) -> Result<Self, ServerMessage> {
+        let (worker, token) = match by_key(state, key).await.map(|(identity, _)| identity) {
+            Ok(Identity::Worker(worker, token))
+                if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
+            {
+                (*worker, *token)
+            }
+            Ok(Identity::Worker(..)) => {
+                return Err(ServerMessage::Rejected {
+                    reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
+                    reason_code: None,
+                });
+            }
+            // The text is about tokens that are no worker's, too.
+            Ok(_) | Err(ApiError::Text(..)) => return Err(ServerMessage::rejected_worker()),
+            Err(error) => {
+                tracing::error!(?error, "cannot look a worker up");
+                return Err(ServerMessage::Rejected { reason: "Service unavailable".to_owned(), reason_code: None });
+            }
+        };
+        // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
+        let (number, notices) = state.hub.join(worker.id);
+        Ok(Self { worker, token, number, notices, heard: state.now() })
+    }
+
+    /// What the worker is told first.
+    pub async fn greet(&self, state: &AppState) -> usine_db::Result<[ServerMessage; 2]> {
+        TokenManager(&state.database).seen(&self.token, true, state.now()).await?;
+        Ok([Notice::Connected, Notice::RequestDynamicMetadata].map(ServerMessage::Notice))
+    }
+
+    /// Notes that the worker is there; what it is told if it has work already.
+    pub async fn begin(&mut self, state: &AppState) -> usine_db::Result<Option<ServerMessage>> {
+        self.worker.mark_connected(&state.database, state.now()).await?;
+        tracing::info!(worker = self.worker.name, "connected");
+        let busy = self.worker.is_busy(&state.database).await?;
+        Ok(busy.then_some(ServerMessage::Notice(Notice::WorkRequestAvailable)))
+    }
+
+    /// A notice that waits for the worker, if there is one.
+    pub fn waiting_notice(&mut self) -> Option<ServerMessage> {
+        self.notices.try_recv().ok()
+    }
+
+    /// The worker has given a sign of life.
+    pub fn hear(&mut self, now: DateTime<Utc>) {
+        self.heard = now;
+    }
+
+    /// What the worker is told if this event ends the connection.
+    pub fn ends_with(&self, event: &event::Model) -> Option<ServerMessage> {
+        let disabled = *event.kind == EventKind::WorkerDisabled && event.worker_id == Some(self.worker.id);
+        disabled.then(|| self.disabled())
+    }
+
+    fn disabled(&self) -> ServerMessage {
+        ServerMessage::token_disabled(&TokenHash(self.token.hash.clone()))
+    }
+
+    /// The connection is gone: its place in the hub and, if it was the worker's last, its mark in the database.
+    pub async fn end(self, state: &AppState) {
+        let Self { mut worker, number, heard, .. } = self;
+        // The lease runs from the last sign of life, not from when its absence was noticed.
+        if !state.hub.leave(worker.id, number, heard) {
+            return;
         }
-        converse(&state, &worker, &token, &mut socket, receiver, events, &mut heard).await
-    }
-    .await;
-    // The lease runs from the last sign of life, not from when its absence was noticed.
-    let last = state.hub.leave(worker.id, number, heard);
-    match outcome {
-        Ok(()) => tracing::info!(worker = worker.name, "disconnected"),
-        Err(ChannelError::Socket(error)) => tracing::info!(worker = worker.name, %error, "connection lost"),
-        Err(ChannelError::Database(error)) => tracing::error!(worker = worker.name, %error, "connection given up"),
-    }
-    close(socket).await;
-    if last {
         let gone = async {
             // As it is now: a newer connection may have ended before this one.
             worker = WorkerManager(&state.database).get(worker.id).await?;
@@ -113,6 +148,31 @@ async fn serve(
     }
 }
 
+async fn serve(
+    state: AppState,
+    mut session: Session,
+    mut socket: WebSocket,
+    events: broadcast::Receiver<event::Model>,
+) {
+    let outcome = async {
+        for message in session.greet(&state).await? {
+            send(&mut socket, &message).await?;
+        }
+        if let Some(message) = session.begin(&state).await? {
+            send(&mut socket, &message).await?;
+        }
+        converse(&state, &mut session, &mut socket, events).await
+    }
+    .await;
+    let worker = session.worker.name.clone();
+    match outcome {
+        Ok(()) => tracing::info!(worker, "disconnected"),
+        Err(ChannelError::Socket(error)) => tracing::info!(worker, %error, "connection lost"),
+        Err(ChannelError::Database(error)) => tracing::error!(worker, %error, "connection given up"),
+    }
+    tokio::join!(close(socket), session.end(&state));
+}
+
 #[derive(Debug, thiserror::Error)]
 enum ChannelError {
     #[error(transparent)]
@@ -123,12 +183,9 @@ enum ChannelError {
 
 async fn converse(
     state: &AppState,
-    worker: &Worker,
-    token: &Token,
+    session: &mut Session,
     socket: &mut WebSocket,
-    mut notices: tokio::sync::mpsc::Receiver<ServerMessage>,
     mut events: broadcast::Receiver<event::Model>,
-    heard: &mut DateTime<Utc>,
 ) -> Result<(), ChannelError> {
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -138,38 +195,40 @@ async fn converse(
     loop {
         tokio::select! {
             () = state.shutdown.cancelled() => return Ok(()),
-            notice = notices.recv() => match notice {
+            notice = session.notices.recv() => match notice {
                 Some(notice) => {
                     send(socket, &notice).await?;
                 }
                 None => return Ok(()),
             },
             event = events.recv() => {
-                let disabled = match event {
+                let end = match event {
                     Ok(event) => {
                         // What happens to a work request may end its log: the next frame is looked at anew.
                         writes_logs_of.retain(|id| event.work_request_id != Some(*id));
-                        *event.kind == EventKind::WorkerDisabled && event.worker_id == Some(worker.id)
+                        session.ends_with(&event)
                     }
                     // What was missed may have been just that.
-                    Err(_) => !TokenManager(&state.database).get(token.id).await?.enabled,
+                    Err(_) if TokenManager(&state.database).get(session.token.id).await?.enabled => None,
+                    Err(_) => Some(session.disabled()),
                 };
-                if disabled {
-                    send(socket, &ServerMessage::token_disabled(&TokenHash(token.hash.clone()))).await?;
+                if let Some(end) = end {
+                    send(socket, &end).await?;
                     return Ok(());
                 }
             }
             _ = metadata.tick() => send(socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?,
             _ = ping.tick() => {
                 if last_sign.elapsed() > SILENCE {
-                    tracing::warn!(worker = worker.name, "no answer to pings");
+                    tracing::warn!(worker = session.worker.name, "no answer to pings");
                     return Ok(());
                 }
                 socket.send(Message::Ping(Default::default())).await?;
             }
             message = socket.recv() => {
                 last_sign = Instant::now();
-                *heard = state.now();
+                session.hear(state.now());
+                let worker = &session.worker;
                 match message {
                     None | Some(Ok(Message::Close(_))) => return Ok(()),
                     Some(Ok(Message::Text(text))) => take_log(state, worker, &mut writes_logs_of, &text).await?,
