@@ -59,7 +59,10 @@ impl SmallDisk {
     }
 
     fn submit(&self) -> (Option<i32>, String, String) {
-        self.house.user(&["work-request", "create", "noop", "--json", "--data", "{}"])
+        let config = self.house.path().join("client.ini");
+        let arguments =
+            ["--config-file", config.to_str().unwrap(), "work-request", "create", "noop", "--json", "--data", "-"];
+        self.house.outcome(&arguments, "{}")
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Factory {
 pub fn length() -> Duration {
     match std::env::var("USINE_SOAK_MINUTES") {
         Ok(minutes) => Duration::from_secs(60 * minutes.parse::<u64>().expect("USINE_SOAK_MINUTES is a number")),
-        Err(_) => Duration::from_secs(14),
+        Err(_) => Duration::from_secs(10),
     }
 }
 

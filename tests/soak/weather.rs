@@ -30,6 +30,9 @@ fn nothing_is_lost_or_doubled_by_a_bad_network_to_postgresql() {
     let before = load.accepted();
     until("submissions after the storm", Duration::from_secs(60), || load.accepted() > before + 10);
     let noted = load.end();
+    for line in factory.house.logs().lines().filter(|line| line.contains("a request failed")).take(20) {
+        println!("{line}");
+    }
     println!("connections that broke: {}", proxy.broken());
     assert!(noted.accepted.len() > 20 && proxy.broken() > 0, "no bad weather, or nobody noticed");
     factory.finish(&noted);

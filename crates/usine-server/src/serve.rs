@@ -174,8 +174,12 @@ pub async fn open(
 /// What answers every request.
 pub fn service(
     state: &AppState,
-) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send + 'static> + Clone + Send + Sync + 'static + use<>
-{
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ Sync
++ 'static
++ use<> {
     let router = routes()
         .into_router()
         .fallback(api::not_found)

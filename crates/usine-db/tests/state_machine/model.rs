@@ -225,7 +225,8 @@ impl Model {
             if request.facts.retries >= RETRIES {
                 self.end(id, Statuses::Aborted, Results::None, "aborted");
             } else if request.has_artifacts {
-                self.replace(id, false, None);
+                let retries = request.facts.retries + 1;
+                self.replace(id, retries, None);
             } else {
                 self.end_attempt(id, "worker-restarted", Results::None);
                 self.facts(id).retries += 1;
@@ -295,12 +296,11 @@ impl Model {
     }
 
     /// Another one takes its place.
-    fn replace(&mut self, id: i64, by_hand: bool, rest: Option<TimeDelta>) {
+    fn replace(&mut self, id: i64, retries: i64, rest: Option<TimeDelta>) {
         if !self.facts(id).status.is_terminal() {
             self.end(id, Statuses::Aborted, Results::None, "aborted");
         }
         let old = self.requests[&id].clone();
-        let retries = if by_hand { 0 } else { old.facts.retries + 1 };
         let heir = self.be_born(old.kind, old.facts.priority, retries, Some(id));
         let until = rest.map(|rest| self.now + rest);
         let facts = self.facts(heir);
@@ -329,7 +329,7 @@ impl Model {
                 self.end(id, Statuses::Completed, result, "reported");
                 if result == Results::TemporaryFailure && before < RETRIES {
                     let minutes = RESTS[usize::try_from(before).expect("retries are counted from 0")];
-                    self.replace(id, false, Some(TimeDelta::minutes(minutes)));
+                    self.replace(id, before + 1, Some(TimeDelta::minutes(minutes)));
                 }
                 Reported::Accepted
             }
@@ -365,7 +365,7 @@ impl Model {
         if request.heir.is_some() || !(request.facts.status == Statuses::Aborted || bad) {
             return None;
         }
-        self.replace(id, true, None);
+        self.replace(id, 0, None);
         self.requests[&id].heir
     }
 
@@ -415,7 +415,8 @@ impl Model {
             } else if request.facts.retries >= RETRIES {
                 self.end(*id, Statuses::Aborted, Results::None, "aborted");
             } else if request.has_artifacts {
-                self.replace(*id, false, None);
+                let retries = request.facts.retries + 1;
+                self.replace(*id, retries, None);
             } else {
                 request.facts.retries += 1;
                 self.de_assign(*id, "lease-expired");
@@ -428,7 +429,12 @@ impl Model {
     pub fn disable(&mut self, worker: usize) {
         self.workers[worker].enabled = false;
         for id in self.held(self.workers[worker].id) {
-            self.de_assign(id, "de-assigned");
+            let request = &self.requests[&id];
+            if request.has_artifacts && request.facts.status == Statuses::Running {
+                self.replace(id, request.facts.retries, None);
+            } else {
+                self.de_assign(id, "de-assigned");
+            }
         }
     }
 
