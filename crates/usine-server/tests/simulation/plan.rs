@@ -59,7 +59,7 @@ impl Plan {
         for _ in 0..dice.roll(7) {
             let at = within(dice, calm);
             let worker = dice.roll(workers);
-            let lasts = if dice.toss() { within(dice, 20 * SECOND) } else { within(dice, 150 * SECOND) };
+            let lasts = if dice.toss() { within(dice, 20 * SECOND) } else { within(dice, 240 * SECOND) };
             let fault = match dice.roll(10) {
                 0 => Fault::ServerCrash { back: lasts / 3 },
                 1 | 2 => Fault::CrashBeforeAnswer { back: lasts / 3 },

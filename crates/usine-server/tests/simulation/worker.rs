@@ -158,7 +158,7 @@ impl World<'_> {
             ServerMessage::Notice(Notice::Connected) => {
                 one.accepted = true;
                 // The server is there: no need to wait longer with a delivery.
-                if matches!(one.doing, Doing::Delivering { .. }) && !self.is_calling(worker) {
+                if matches!(one.doing, Doing::Delivering { .. }) && !self.is_delivering(worker) {
                     self.deliver(worker);
                 }
             }
@@ -184,12 +184,12 @@ impl World<'_> {
         self.ask(worker, Purpose::Metadata, Method::PUT, path, None, Some(tags));
     }
 
-    fn is_calling(&self, worker: usize) -> bool {
+    /// Whether an answer is awaited that a delivery goes on with.
+    fn is_delivering(&self, worker: usize) -> bool {
         let life = self.workers[worker].life;
-        let theirs = |call: &Call| {
-            call.from == Actor::Worker(worker) && call.life == life && !matches!(call.purpose, Purpose::Metadata)
-        };
-        self.calls.values().any(theirs)
+        let steps = [Purpose::Report, Purpose::MakeArtifact, Purpose::ListArtifacts];
+        let theirs = |call: &Call| call.from == Actor::Worker(worker) && call.life == life;
+        self.calls.values().any(|call| theirs(call) && steps.contains(&call.purpose))
     }
 
     fn ask(
@@ -319,14 +319,14 @@ impl World<'_> {
                     "temporary failure",
                     "error",
                 ]);
-                let artifact = self.dice.roll(4) == 0;
+                let artifact = self.dice.toss();
                 self.note(|| format!("worker {worker} has a {result} of {id}"));
                 self.judge.ran(id, &token, result, artifact);
                 self.workers[worker].spool.push(Spooled { id, token, result, artifact, again: false });
                 self.begin(worker, Doing::Delivering { id });
                 self.deliver(worker);
             }
-            (Timer::DeliverAgain, Doing::Delivering { .. }) if !self.is_calling(worker) => {
+            (Timer::DeliverAgain, Doing::Delivering { .. }) if !self.is_delivering(worker) => {
                 self.done.delivered_from_spool += 1;
                 self.deliver(worker);
             }
