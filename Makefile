@@ -7,7 +7,7 @@ PACKAGE ?= hello
 # Seconds of `make fuzz` for each target, and of `make test-api` for each token.
 SECONDS_EACH ?= 60
 
-.PHONY: build bench deb demo fuzz test test-api test-deb test-incus lint measure measure-pages overhead screenshots setup FORCE
+.PHONY: build bench deb demo fuzz test test-api test-deb test-incus lint measure measure-pages overhead screenshots setup simulate soak FORCE
 
 build: target/release/usine
 
@@ -80,3 +80,18 @@ test-incus:
 screenshots:
 	./packaging/setup-host tests
 	./packaging/screenshots
+
+# Seeds of the simulation, and the first of them.
+SEEDS ?= 5000
+FROM ?= 1
+# How long each of the soak's tests takes.
+MINUTES ?= 5
+
+# Server, workers and people on a simulated clock and network, seed after seed. `make test` runs the first 200.
+simulate:
+	USINE_SIMULATION_SEEDS=$(SEEDS) USINE_SIMULATION_FROM=$(FROM) $(CARGO) test --workspace --test simulation -- --nocapture
+
+# The real processes under load: killed at random, with a bad network to PostgreSQL, and a full disk. `make test` does so for seconds.
+soak:
+	./packaging/setup-host tests
+	USINE_SOAK_MINUTES=$(MINUTES) $(CARGO) test --workspace --test soak -- --nocapture

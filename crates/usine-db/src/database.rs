@@ -68,6 +68,12 @@ struct Inner {
     interned: Interned,
 }
 
+/// Longest wait for SQLite's only writing connection.
+const WRITER_QUEUE: Duration = Duration::from_secs(30);
+
+/// Longest wait for a PostgreSQL that does not answer: clients that wait for 30 seconds are to hear of it.
+const ABSENCE: Duration = Duration::from_secs(10);
+
 /// How many connections a pool has.
 const READERS: u32 = 8;
 
@@ -79,7 +85,7 @@ impl Database {
             options
                 .max_connections(max)
                 .min_connections(0)
-                .acquire_timeout(Duration::from_secs(30))
+                .acquire_timeout(if url.starts_with("sqlite:") { WRITER_QUEUE } else { ABSENCE })
                 // A server may have gone away meanwhile; what was used a moment ago is taken on trust.
                 .test_before_acquire_if_idle_for(Duration::from_secs(30))
                 .sqlx_logging(false)
@@ -297,7 +303,7 @@ impl WriteTransaction {
                 return Err(error);
             }
         };
-        self.transaction.commit().await?;
+        self.transaction.commit().await.map_err(Error::of_commit)?;
         self.database.inner.interned.learn(self.learned.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ok(events.into_iter().zip(ids).map(|(event, id)| event.written_as(id)).collect())
     }

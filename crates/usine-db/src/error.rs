@@ -1,6 +1,6 @@
 //! What can go wrong below, told apart by what the caller can do about it.
 
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 use usine_model::work_request::StatusChangeError;
 
 /// An error of a manager.
@@ -57,6 +57,12 @@ pub enum Error {
     /// The program stops, or has a fault: whether the change was made is not known.
     #[error("interrupted before its end was seen")]
     Interrupted,
+    /// The database cannot be reached at present. Nothing was changed.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(DbErr),
+    /// The database's disk is full. Nothing was changed.
+    #[error("the database has no space left: {0}")]
+    NoSpace(DbErr),
     /// The database was busy, again and again.
     #[error("the database stayed busy after {tries} tries: {last}")]
     StillBusy {
@@ -71,6 +77,8 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match error.sql_err() {
             Some(integrity) => Self::Integrity(integrity),
+            None if is_unreachable(&error) => Self::Unreachable(error),
+            None if is_full(&error) => Self::NoSpace(error),
             None => Self::Database(error),
         }
     }
@@ -93,14 +101,58 @@ impl Error {
         }
     }
 
+    /// An error of a commit. Whether something was changed is not known if the connection broke.
+    pub(crate) fn of_commit(error: DbErr) -> Self {
+        match Self::from(error) {
+            Self::Unreachable(error) => Self::Database(error),
+            other => other,
+        }
+    }
+
     /// Whether trying the whole transaction again may help: serialization failure and deadlock (PostgreSQL 40001,
-    /// 40P01), busy and locked (SQLite 5 and 6 and their extended codes).
+    /// 40P01), busy and locked (SQLite 5 and 6 and their extended codes), or a connection that broke.
     pub(crate) fn is_transient(&self) -> bool {
-        let Self::Database(DbErr::Exec(inner) | DbErr::Query(inner) | DbErr::Conn(inner)) = self else { return false };
+        let inner = match self {
+            // Who waited in vain for a connection has waited long enough.
+            Self::Unreachable(error) => return !matches!(error, DbErr::ConnectionAcquire(_)),
+            Self::Database(DbErr::Exec(inner) | DbErr::Query(inner) | DbErr::Conn(inner)) => inner,
+            _ => return false,
+        };
         let text = inner.to_string();
         ["40001", "40P01", "database is locked", "database table is locked", "could not serialize", "deadlock detected"]
             .iter()
             .any(|sign| text.contains(sign))
+    }
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner.as_ref()),
+        _ => None,
+    }
+}
+
+/// No connection, or it broke; PostgreSQL is starting, stopping (57P01 to 57P03, 08…), or has no connection to spare (53300).
+fn is_unreachable(error: &DbErr) -> bool {
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return true;
+    }
+    match sqlx_error(error) {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => true,
+        Some(sqlx::Error::Database(database)) => database.code().is_some_and(|code| {
+            code.starts_with("08") || ["57P01", "57P02", "57P03", "53300"].contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}
+
+/// SQLite 13, PostgreSQL 53100.
+fn is_full(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        Some(sqlx::Error::Database(database)) => matches!(database.code().as_deref(), Some("13" | "53100")),
+        _ => false,
     }
 }
 

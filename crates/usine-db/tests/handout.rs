@@ -249,6 +249,21 @@ stories! {
         assert_eq!(work_request_tokens(db).await, []);
     }
 
+    /// The same when an administrator disables the worker in the middle of its delivery: the next run must not find what this
+    /// one has made. It is nobody's fault, and not counted.
+    async fn what_a_disabled_worker_has_half_delivered_is_replaced(db: &Database) {
+        let farm = Farm::new(db);
+        let worker = farm.worker("w.example.org").await;
+        let (row, key) = farm.running(&worker).await;
+        farm.leave_artifact(&row).await;
+        worker.disable(db, farm.now()).await.unwrap();
+        let old = farm.reload(&row).await;
+        assert_eq!(*old.status, Statuses::Aborted);
+        assert_eq!(farm.report(old.id, &key, Results::Success).await, ReportOutcome::NotRunning);
+        let heir = farm.work_requests().get(old.superseded_by(db).await.unwrap().unwrap()).await.unwrap();
+        assert_eq!((*heir.status, heir.worker_id, heir.retry_count()), (Statuses::Pending, None, 0));
+    }
+
     /// The count goes on from one to the next: replaced three times, then given up.
     async fn replacing_has_the_same_limit(db: &Database) {
         let farm = Farm::new(db);

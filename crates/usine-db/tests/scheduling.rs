@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use farm::{Farm, at, heard, kinds, object, stories, tags};
+use farm::{Farm, at, head, heard, kinds, object, stories, tags};
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement};
 use serde_json::json;
@@ -20,17 +20,6 @@ use usine_model::work_request::{Results, Statuses};
 
 fn requiring(list: &[&str]) -> SchedulerTags {
     SchedulerTags { required: tags(list), provided: Tags::new() }
-}
-
-/// The first free pending work request of these sets, in the order of the queue.
-async fn head(db: &Database, sets: &[i64]) -> Option<WorkRequest> {
-    let queue = QueueManager(db);
-    let open = queue.open_lanes().await.unwrap();
-    let lanes = queue.lanes(0).await.unwrap();
-    let fitting = lanes.iter().filter(|lane| open.contains(&lane.id) && sets.contains(&lane.requirement_set_id));
-    let heads = queue.heads(&fitting.map(|lane| lane.id).collect::<Vec<_>>(), 1).await.unwrap();
-    let first = heads.into_iter().min_by_key(|head| (-head.priority, head.created_at, head.id))?;
-    queue.rows(&[first.id]).await.unwrap().pop()
 }
 
 /// The smallest scheduler there is: each waiting worker gets the head of what it can run. What was assigned.

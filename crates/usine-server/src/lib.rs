@@ -27,5 +27,5 @@ pub mod upkeep;
 pub mod web;
 
 pub use config::Config;
-pub use serve::{Server, StartError, routes as all_routes};
+pub use serve::{Server, StartError, open, routes as all_routes, service};
 pub use state::AppState;

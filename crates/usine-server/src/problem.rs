@@ -96,12 +96,25 @@ impl IntoResponse for ApiError {
                     source = cause.source();
                 }
                 tracing::error!(error = %causes, "a request failed inside the server");
-                // 503 makes the client try again, which is safe: nothing was changed.
-                let status = match error.downcast_ref::<usine_db::Error>() {
-                    Some(usine_db::Error::StillBusy { .. }) => StatusCode::SERVICE_UNAVAILABLE,
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                let (status, title, detail) = match error.downcast_ref::<usine_db::Error>() {
+                    // 503 makes the client try again, which is safe: nothing was changed.
+                    Some(usine_db::Error::StillBusy { .. } | usine_db::Error::Unreachable(_)) => (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "Error",
+                        "The database does not answer at present; try again.",
+                    ),
+                    Some(usine_db::Error::NoSpace(_)) => (
+                        StatusCode::INSUFFICIENT_STORAGE,
+                        "The server's disk is full",
+                        "Nothing was changed. Ask the administrator to free some space, and try again.",
+                    ),
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, "Error", "The server failed; its log says why."),
                 };
-                Self::new(status, "Error").detail("The server failed; its log says why.").into_response()
+                let mut response = Self::new(status, title).detail(detail).into_response();
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                }
+                response
             }
         }
     }

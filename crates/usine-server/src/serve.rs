@@ -1,5 +1,6 @@
 //! Starting and stopping: everything opened, checked and wired together in one place.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -74,49 +76,10 @@ impl Server {
         entropy: Arc<dyn Entropy>,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&config.data_directory).map_err(directory(&config.data_directory))?;
-        let database = Database::connect(&config.database_url()).await?;
-        database.migrate().await?;
-        WorkerManager(&database).mark_all_disconnected().await?;
-        let store = LocalStore::open(config.store_directory()).await.map_err(directory(&config.store_directory()))?;
-        // What a crash left behind. An hour is longer than any file takes to come under its final name.
-        let old = std::time::SystemTime::from(clock.now()) - Duration::from_secs(3600);
-        store.sweep(old).await.map_err(directory(&config.store_directory()))?;
-        let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
-        match std::fs::remove_dir_all(config.incoming_directory()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(directory(&config.incoming_directory())(error));
-            }
-            _ => {}
-        }
-        let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
-            .await
-            .map_err(directory(&config.live_log_directory()))?;
-        let listener =
-            TcpListener::bind(config.bind).await.map_err(|source| StartError::Bind { address: config.bind, source })?;
-        let overload = Overload::new(&config);
         connections::allow_files(&config);
-        let started_at = to_stored_precision(clock.now());
-        let state = AppState::new(Inner {
-            database,
-            store: Arc::new(store),
-            uploads,
-            clock,
-            entropy,
-            memory: Memory::default(),
-            config,
-            hub: Hub::default(),
-            overload,
-            live_logs,
-            scheduler: Notify::new(),
-            enrolments: Notify::new(),
-            enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
-            logins: LoginLimit::default(),
-            live: Live::default(),
-            log_pages: LogPages::default(),
-            shutdown,
-            started_at,
-        });
+        let state = open(config, clock, entropy, shutdown).await?;
+        let address = state.config.bind;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })?;
         Ok(Self { state, listener })
     }
 
@@ -141,25 +104,86 @@ impl Server {
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
         tasks.spawn(upkeep::run_expiry(state.clone()));
         tasks.spawn(upkeep::run_vacuum(state.clone()));
-        let router = routes()
-            .into_router()
-            .fallback(api::not_found)
-            .method_not_allowed_fallback(api::method_not_allowed)
-            .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
-            .layer(from_fn_with_state(state.clone(), overload::admit))
-            .layer(from_fn(web::timed))
-            .layer(CompressionLayer::new().compress_when(web::is_page))
-            .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
-            .layer(CatchPanicLayer::new())
-            .layer(TraceLayer::new_for_http())
-            .with_state(state.clone());
-        let service = router.map_request(|request: Request| api::normalize(request));
+        let service = service(&state);
         connections::serve(&state, listener, service).await;
         state.shutdown.cancel();
         while tasks.join_next().await.is_some() {}
         state.database.close().await;
         Ok(())
     }
+}
+
+/// Opens everything but the address, as [`Server::start`] does, for whoever brings requests by other ways.
+pub async fn open(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    shutdown: CancellationToken,
+) -> Result<AppState, StartError> {
+    std::fs::create_dir_all(&config.data_directory).map_err(directory(&config.data_directory))?;
+    let database = Database::connect(&config.database_url()).await?;
+    database.migrate().await?;
+    WorkerManager(&database).mark_all_disconnected().await?;
+    let store = LocalStore::open(config.store_directory()).await.map_err(directory(&config.store_directory()))?;
+    // What a crash left behind. An hour is longer than any file takes to come under its final name.
+    let old = std::time::SystemTime::from(clock.now()) - Duration::from_secs(3600);
+    store.sweep(old).await.map_err(directory(&config.store_directory()))?;
+    let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
+    match std::fs::remove_dir_all(config.incoming_directory()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(directory(&config.incoming_directory())(error));
+        }
+        _ => {}
+    }
+    let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
+        .await
+        .map_err(directory(&config.live_log_directory()))?;
+    let overload = Overload::new(&config);
+    let started_at = to_stored_precision(clock.now());
+    Ok(AppState::new(Inner {
+        database,
+        store: Arc::new(store),
+        uploads,
+        clock,
+        entropy,
+        memory: Memory::default(),
+        config,
+        hub: Hub::default(),
+        overload,
+        live_logs,
+        scheduler: Notify::new(),
+        enrolments: Notify::new(),
+        enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
+        logins: LoginLimit::default(),
+        live: Live::default(),
+        log_pages: LogPages::default(),
+        shutdown,
+        started_at,
+    }))
+}
+
+/// What answers every request.
+pub fn service(
+    state: &AppState,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ Sync
++ 'static
++ use<> {
+    let router = routes()
+        .into_router()
+        .fallback(api::not_found)
+        .method_not_allowed_fallback(api::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
+        .layer(from_fn_with_state(state.clone(), overload::admit))
+        .layer(from_fn(web::timed))
+        .layer(CompressionLayer::new().compress_when(web::is_page))
+        .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
+        .layer(CatchPanicLayer::new())
+        .layer(TraceLayer::new_for_http())
+        .with_state(state.clone());
+    router.map_request(|request: Request| api::normalize(request))
 }
 
 /// All routes there are.

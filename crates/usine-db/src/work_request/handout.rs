@@ -149,7 +149,7 @@ impl WorkRequestManager<'_> {
                             let row = count_retry(&tx, &row).await?;
                             de_assign(&tx, row, AttemptOutcome::LeaseExpired, now).await?;
                         }
-                        AfterLoss::Supersede => supersede(&tx, row, now).await?,
+                        AfterLoss::Supersede => supersede(&tx, row, RetryReason::WorkerFailed, now).await?,
                         AfterLoss::GiveUp => give_up(&tx, row, now).await?,
                     }
                 }
@@ -277,7 +277,7 @@ async fn next_of(tx: &WriteTransaction, job: &HandOut, held: Vec<WorkRequest>) -
                 tx.record(event);
                 return Ok(Some(again));
             }
-            AfterLoss::Supersede => supersede(tx, row, job.now).await?,
+            AfterLoss::Supersede => supersede(tx, row, RetryReason::WorkerFailed, job.now).await?,
             AfterLoss::GiveUp => give_up(tx, row, job.now).await?,
         }
     }
@@ -306,7 +306,7 @@ async fn start(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()> {
     Ok(())
 }
 
-async fn has_artifacts(tx: &WriteTransaction, work_request_id: i64) -> Result<bool> {
+pub(super) async fn has_artifacts(tx: &WriteTransaction, work_request_id: i64) -> Result<bool> {
     let made = artifact::Entity::find()
         .filter(artifact::Column::CreatedByWorkRequestId.eq(work_request_id))
         .one(tx.connection())
@@ -323,8 +323,14 @@ async fn count_retry(tx: &WriteTransaction, row: &WorkRequest) -> Result<WorkReq
     Ok(counted.update(tx.connection()).await?)
 }
 
-async fn supersede(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) -> Result<()> {
-    match retry(tx, row, RetryReason::WorkerFailed, true, None, now).await {
+/// Puts another one in the place of one whose run has come to nothing.
+pub(super) async fn supersede(
+    tx: &WriteTransaction,
+    row: WorkRequest,
+    reason: RetryReason,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    match retry(tx, row, reason, true, None, now).await {
         Ok(_) => Ok(()),
         Err(RetryError::Database(error)) => Err(error),
         Err(RetryError::NotAllowed(reason)) => Err(Error::Invalid(reason.to_owned())),

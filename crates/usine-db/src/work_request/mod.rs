@@ -391,7 +391,8 @@ async fn de_assign(
     Ok(row)
 }
 
-/// Takes everything from a worker that it has not finished.
+/// Takes everything from a worker that it has not finished. What has made artifacts is replaced: the next run must not find
+/// them.
 pub(crate) async fn de_assign_all(tx: &WriteTransaction, worker_id: i64, now: DateTime<Utc>) -> Result<()> {
     let held = work_request::Entity::find()
         .filter(work_request::Column::WorkerId.eq(worker_id))
@@ -401,7 +402,11 @@ pub(crate) async fn de_assign_all(tx: &WriteTransaction, worker_id: i64, now: Da
         .all(tx.connection())
         .await?;
     for row in held {
-        de_assign(tx, row, AttemptOutcome::DeAssigned, now).await?;
+        if *row.status == Statuses::Running && handout::has_artifacts(tx, row.id).await? {
+            handout::supersede(tx, row, RetryReason::WorkerDisabled, now).await?;
+        } else {
+            de_assign(tx, row, AttemptOutcome::DeAssigned, now).await?;
+        }
     }
     Ok(())
 }

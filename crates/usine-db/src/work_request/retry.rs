@@ -27,6 +27,8 @@ pub enum RetryReason {
     Manual,
     /// Its worker was lost: counted, and limited.
     WorkerFailed,
+    /// Its worker was disabled after the run had made artifacts: not counted.
+    WorkerDisabled,
     /// It failed temporarily: counted, limited, and tried again after this time.
     TemporaryFailure(TimeDelta),
 }
@@ -149,6 +151,7 @@ pub(super) async fn retry(
     row.state(superseded).check_retry(force_status).map_err(RetryError::NotAllowed)?;
     let retry_count = match reason {
         RetryReason::Manual => 0,
+        RetryReason::WorkerDisabled => row.retry_count(),
         RetryReason::WorkerFailed | RetryReason::TemporaryFailure(_) if row.retry_count() >= MAX_AUTOMATIC_RETRIES => {
             return Err(RetryError::NotAllowed("Maximum number of automatic retries exceeded"));
         }
@@ -173,7 +176,7 @@ pub(super) async fn retry(
     };
     let delayed_until = match reason {
         RetryReason::TemporaryFailure(delay) => Some(now + delay),
-        RetryReason::Manual | RetryReason::WorkerFailed => None,
+        RetryReason::Manual | RetryReason::WorkerFailed | RetryReason::WorkerDisabled => None,
     };
     let tags = tags_of(&row)?;
     let heir = insert(tx, &copy, Some(Heritage { of: &row, retry_count, delayed_until }), now).await?;

@@ -19,7 +19,9 @@ use usine_db::artifact::NewArtifact;
 use usine_db::entity::{event, user};
 use usine_db::token::{NewToken, TokenSpec};
 use usine_db::work_request::{NewWorkRequest, ReportOutcome, SchedulerTags};
-use usine_db::{ArtifactManager, Database, TokenManager, WorkRequest, WorkRequestManager, Worker, WorkerManager};
+use usine_db::{
+    ArtifactManager, Database, QueueManager, TokenManager, WorkRequest, WorkRequestManager, Worker, WorkerManager,
+};
 use usine_model::artifact::ArtifactCategory;
 use usine_model::entropy::CountingEntropy;
 use usine_model::event::EventKind;
@@ -239,4 +241,15 @@ impl<'a> Farm<'a> {
         };
         ArtifactManager(self.db).create(new, self.now()).await.unwrap();
     }
+}
+
+/// The first free pending work request of these sets, in the order of the queue.
+pub async fn head(db: &Database, sets: &[i64]) -> Option<WorkRequest> {
+    let queue = QueueManager(db);
+    let open = queue.open_lanes().await.unwrap();
+    let lanes = queue.lanes(0).await.unwrap();
+    let fitting = lanes.iter().filter(|lane| open.contains(&lane.id) && sets.contains(&lane.requirement_set_id));
+    let heads = queue.heads(&fitting.map(|lane| lane.id).collect::<Vec<_>>(), 1).await.unwrap();
+    let first = heads.into_iter().min_by_key(|head| (-head.priority, head.created_at, head.id))?;
+    queue.rows(&[first.id]).await.unwrap().pop()
 }

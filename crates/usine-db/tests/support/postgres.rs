@@ -14,7 +14,7 @@ use sea_orm::ConnectionTrait;
 use url::Url;
 
 /// Names a database in which other databases can be made, as `postgres://user@host/postgres`.
-const URL_VARIABLE: &str = "USINE_TEST_POSTGRES_URL";
+pub const URL_VARIABLE: &str = "USINE_TEST_POSTGRES_URL";
 
 const MISSING: &str = "tests need PostgreSQL: run `apt-get install postgresql`, or `make test`, \
                        or set USINE_TEST_POSTGRES_URL";

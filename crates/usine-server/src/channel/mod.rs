@@ -23,6 +23,8 @@ use usine_protocol::channel::Notice;
 use crate::routes::Routes;
 use crate::state::AppState;
 
+pub use worker::Session as WorkerSession;
+
 /// The routes.
 pub fn routes() -> Routes {
     Routes::new()
@@ -127,7 +129,7 @@ pub async fn dispatch(state: AppState) {
             event = events.recv() => event,
         };
         match event {
-            Ok(event) => on_event(&state, &event),
+            Ok(event) => tell(&state, &event),
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "too many events at once: reading the database instead");
                 state.scheduler.notify_one();
@@ -142,7 +144,8 @@ pub async fn dispatch(state: AppState) {
     }
 }
 
-fn on_event(state: &AppState, event: &event::Model) {
+/// Passes one event on: what [`dispatch`] does with each.
+pub fn tell(state: &AppState, event: &event::Model) {
     if event.kind.wakes_scheduler() {
         state.scheduler.notify_one();
     }

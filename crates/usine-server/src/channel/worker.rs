@@ -1,6 +1,7 @@
 //! The channel of one worker: notices to it, live logs from it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::request::Parts;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use usine_db::{Token, TokenManager, WorkRequestManager, Worker, WorkerManager};
 use usine_model::token::TokenHash;
@@ -37,61 +39,102 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpgrade, parts: Parts) -> Response {
     let key = presented_key(&parts).map(str::to_owned);
     upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
-        let identity = by_key(&state, key.as_deref()).await.map(|(identity, _)| identity);
-        let refusal = match identity {
-            Ok(Identity::Worker(worker, token))
-                if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
-            {
-                return serve(state, (*worker).clone(), &token, socket).await;
+        match Session::admit(&state, key.as_deref()).await {
+            Ok(session) => serve(state, session, socket).await,
+            Err(refusal) => {
+                // Whether a refused worker hears of it makes no difference here.
+                let _ = send(&mut socket, &refusal).await;
+                close(socket).await;
             }
-            Ok(Identity::Worker(..)) => ServerMessage::Rejected {
-                reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
-                reason_code: None,
-            },
-            // The text is about tokens that are no worker's, too.
-            Ok(_) | Err(ApiError::Text(..)) => ServerMessage::rejected_worker(),
-            Err(error) => {
-                tracing::error!(?error, "cannot look a worker up");
-                ServerMessage::Rejected { reason: "Service unavailable".to_owned(), reason_code: None }
-            }
-        };
-        // Whether a refused worker hears of it makes no difference here.
-        let _ = send(&mut socket, &refusal).await;
-        close(socket).await;
+        }
     })
 }
 
-async fn serve(state: AppState, mut worker: Worker, token: &Token, mut socket: WebSocket) {
-    // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
-    let (number, receiver) = state.hub.join(worker.id);
-    let mut heard = state.now();
-    let outcome = async {
+/// One connection of a worker, apart from its socket: its place in the [`Hub`](super::Hub), and its mark in the database.
+#[derive(Debug)]
+pub struct Session {
+    worker: Worker,
+    token: Arc<Token>,
+    number: u64,
+    news: mpsc::Receiver<News>,
+    heard: DateTime<Utc>,
+}
+
+impl Session {
+    /// The session of the worker whose key this is, if it may connect; else what it is told. From now on notices for it
+    /// are kept.
+    pub async fn admit(state: &AppState, key: Option<&str>) -> Result<Self, ServerMessage> {
+        let (worker, token) = match by_key(state, key).await.map(|(identity, _)| identity) {
+            Ok(Identity::Worker(worker, token))
+                if matches!(*worker.worker_type, WorkerType::External | WorkerType::Signing) =>
+            {
+                ((*worker).clone(), token)
+            }
+            Ok(Identity::Worker(..)) => {
+                return Err(ServerMessage::Rejected {
+                    reason: "Unexpected worker type, only EXTERNAL and SIGNING supported".to_owned(),
+                    reason_code: None,
+                });
+            }
+            // The text is about tokens that are no worker's, too.
+            Ok(_) | Err(ApiError::Text(..)) => return Err(ServerMessage::rejected_worker()),
+            Err(error) => {
+                tracing::error!(?error, "cannot look a worker up");
+                return Err(ServerMessage::Rejected { reason: "Service unavailable".to_owned(), reason_code: None });
+            }
+        };
+        // Joins before it says so: whatever is assigned from now on is queued behind the greeting.
+        let (number, news) = state.hub.join(worker.id);
+        Ok(Self { worker, token, number, news, heard: state.now() })
+    }
+
+    /// What the worker is told first; nothing more than the last if that ends the session.
+    pub async fn greet(&self, state: &AppState) -> usine_db::Result<Result<[ServerMessage; 2], ServerMessage>> {
+        let tokens = TokenManager(&state.database);
         // What was disabled before it had joined is seen here; what is disabled later, the hub tells.
-        if !TokenManager(&state.database).get(token.id).await?.enabled {
-            send(&mut socket, &ServerMessage::token_disabled(&TokenHash(token.hash.clone()))).await?;
-            return Ok(());
+        if !tokens.get(self.token.id).await?.enabled {
+            return Ok(Err(self.disabled()));
         }
-        TokenManager(&state.database).seen(token, true, state.now()).await?;
-        send(&mut socket, &ServerMessage::Notice(Notice::Connected)).await?;
-        send(&mut socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?;
-        worker.mark_connected(&state.database, state.now()).await?;
-        tracing::info!(worker = worker.name, "connected");
-        if worker.is_busy(&state.database).await? {
-            send(&mut socket, &ServerMessage::Notice(Notice::WorkRequestAvailable)).await?;
+        tokens.seen(&self.token, true, state.now()).await?;
+        Ok(Ok([Notice::Connected, Notice::RequestDynamicMetadata].map(ServerMessage::Notice)))
+    }
+
+    /// Notes that the worker is there; what it is told if it has work already.
+    pub async fn begin(&mut self, state: &AppState) -> usine_db::Result<Option<ServerMessage>> {
+        self.worker.mark_connected(&state.database, state.now()).await?;
+        tracing::info!(worker = self.worker.name, "connected");
+        let busy = self.worker.is_busy(&state.database).await?;
+        Ok(busy.then_some(ServerMessage::Notice(Notice::WorkRequestAvailable)))
+    }
+
+    /// What waits for the worker to be told, if there is something.
+    pub fn waiting_notice(&mut self) -> Option<ServerMessage> {
+        loop {
+            match self.news.try_recv().ok()? {
+                News::Notice(notice) => return Some(ServerMessage::Notice(notice)),
+                News::Disabled => return Some(self.disabled()),
+                News::Changed(_) => {}
+            }
         }
-        converse(&state, &worker, token, &mut socket, receiver, &mut heard).await
     }
-    .await;
-    // The lease runs from the last sign of life, not from when its absence was noticed.
-    let last = state.hub.leave(worker.id, number, heard);
-    match outcome {
-        Ok(()) => tracing::info!(worker = worker.name, "disconnected"),
-        Err(ChannelError::Socket(error)) => tracing::info!(worker = worker.name, %error, "connection lost"),
-        Err(ChannelError::Database(error)) => tracing::error!(worker = worker.name, %error, "connection given up"),
+
+    /// The worker has given a sign of life.
+    pub fn hear(&mut self, now: DateTime<Utc>) {
+        self.heard = now;
     }
-    close(socket).await;
-    // When the server stops, its next start notes it, for all.
-    if last && !state.shutdown.is_cancelled() {
+
+    fn disabled(&self) -> ServerMessage {
+        ServerMessage::token_disabled(&TokenHash(self.token.hash.clone()))
+    }
+
+    /// The connection is gone: its place in the hub and, if it was the worker's last, its mark in the database.
+    pub async fn end(self, state: &AppState) {
+        let Self { mut worker, number, heard, .. } = self;
+        // The lease runs from the last sign of life, not from when its absence was noticed.
+        // When the server stops, its next start notes it, for all.
+        if !state.hub.leave(worker.id, number, heard) || state.shutdown.is_cancelled() {
+            return;
+        }
         let gone = async {
             // As it is now: a newer connection may have ended before this one.
             worker = WorkerManager(&state.database).get(worker.id).await?;
@@ -109,6 +152,34 @@ async fn serve(state: AppState, mut worker: Worker, token: &Token, mut socket: W
     }
 }
 
+async fn serve(state: AppState, mut session: Session, mut socket: WebSocket) {
+    let outcome = async {
+        match session.greet(&state).await? {
+            Ok(greeting) => {
+                for message in greeting {
+                    send(&mut socket, &message).await?;
+                }
+            }
+            Err(refusal) => {
+                send(&mut socket, &refusal).await?;
+                return Ok(());
+            }
+        }
+        if let Some(message) = session.begin(&state).await? {
+            send(&mut socket, &message).await?;
+        }
+        converse(&state, &mut session, &mut socket).await
+    }
+    .await;
+    let worker = session.worker.name.clone();
+    match outcome {
+        Ok(()) => tracing::info!(worker, "disconnected"),
+        Err(ChannelError::Socket(error)) => tracing::info!(worker, %error, "connection lost"),
+        Err(ChannelError::Database(error)) => tracing::error!(worker, %error, "connection given up"),
+    }
+    tokio::join!(close(socket), session.end(&state));
+}
+
 #[derive(Debug, thiserror::Error)]
 enum ChannelError {
     #[error(transparent)]
@@ -119,11 +190,8 @@ enum ChannelError {
 
 async fn converse(
     state: &AppState,
-    worker: &Worker,
-    token: &Token,
+    session: &mut Session,
     socket: &mut WebSocket,
-    mut news: tokio::sync::mpsc::Receiver<News>,
-    heard: &mut DateTime<Utc>,
 ) -> Result<(), ChannelError> {
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,30 +201,31 @@ async fn converse(
     loop {
         tokio::select! {
             () = state.shutdown.cancelled() => return Ok(()),
-            item = news.recv() => match item {
+            news = session.news.recv() => match news {
                 Some(News::Notice(notice)) => send(socket, &ServerMessage::Notice(notice)).await?,
                 // What happens to a work request may end its log: the next frame is looked at anew.
                 Some(News::Changed(work_request)) => {
                     writes_logs_of.retain(|id| work_request.is_some_and(|changed| changed != *id));
                 }
                 Some(News::Disabled) => {
-                    send(socket, &ServerMessage::token_disabled(&TokenHash(token.hash.clone()))).await?;
+                    send(socket, &session.disabled()).await?;
                     return Ok(());
                 }
-                // The hub has dropped what it could not deliver: it is looked at anew.
+                // The hub has given this connection up: the worker begins anew, and hears what it has missed.
                 None => return Ok(()),
             },
             _ = metadata.tick() => send(socket, &ServerMessage::Notice(Notice::RequestDynamicMetadata)).await?,
             _ = ping.tick() => {
                 if last_sign.elapsed() > SILENCE {
-                    tracing::warn!(worker = worker.name, "no answer to pings");
+                    tracing::warn!(worker = session.worker.name, "no answer to pings");
                     return Ok(());
                 }
                 socket.send(Message::Ping(Default::default())).await?;
             }
             message = socket.recv() => {
                 last_sign = Instant::now();
-                *heard = state.now();
+                session.hear(state.now());
+                let worker = &session.worker;
                 match message {
                     None | Some(Ok(Message::Close(_))) => return Ok(()),
                     Some(Ok(Message::Text(text))) => take_log(state, worker, &mut writes_logs_of, &text).await?,

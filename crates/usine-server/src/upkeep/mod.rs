@@ -87,7 +87,7 @@ async fn comes(state: &AppState, tick: &mut Interval) -> bool {
 }
 
 /// One look at everything that the clock decides. What fails does not keep the rest from happening.
-async fn look(state: &AppState) {
+pub async fn look(state: &AppState) {
     let done =
         [leases::expire(state).await, deadlines::enforce(state).await, rests::end(state).await, remind(state).await];
     for done in done {
