@@ -188,11 +188,7 @@ enum ChannelError {
     Database(#[from] usine_db::Error),
 }
 
-async fn converse(
-    state: &AppState,
-    session: &mut Session,
-    socket: &mut WebSocket,
-) -> Result<(), ChannelError> {
+async fn converse(state: &AppState, session: &mut Session, socket: &mut WebSocket) -> Result<(), ChannelError> {
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut metadata = interval_at(Instant::now() + METADATA, METADATA);
