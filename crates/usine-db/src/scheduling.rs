@@ -3,7 +3,10 @@
 //! The cost of finding the next work request depends on the number of distinct requirement sets, not on the length of
 //! the queue: each set's first one is the first entry of a partial index.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter, QueryOrder,
+    Statement,
+};
 use usine_model::matching::RequirementSet;
 
 use crate::entity::{requirement_set, work_request};
@@ -50,13 +53,17 @@ impl QueueManager<'_> {
     pub fn head_statement(&self, sets: &[i64], except: &[i64]) -> Statement {
         let list = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         let not_these = if except.is_empty() { String::new() } else { format!("AND q.id NOT IN ({})", list(except)) };
+        // Not `w.*`: PostgreSQL refuses a prepared one when the next version's migration adds a column.
+        let columns: Vec<String> =
+            work_request::Column::iter().map(|column| format!("w.{}", column.as_str())).collect();
         let sql = format!(
-            "SELECT w.* FROM work_request w WHERE w.id IN (\
+            "SELECT {} FROM work_request w WHERE w.id IN (\
                SELECT (SELECT q.id FROM work_request q \
                        WHERE q.requirement_set_id = r.id AND q.status = 'pending' AND q.worker_id IS NULL {not_these} \
                        ORDER BY (q.priority_base + q.priority_adjustment) DESC, q.created_at, q.id LIMIT 1) \
                FROM requirement_set r WHERE r.id IN ({})) \
              ORDER BY (w.priority_base + w.priority_adjustment) DESC, w.created_at, w.id LIMIT 1",
+            columns.join(", "),
             list(sets),
         );
         Statement::from_string(self.0.backend(), sql)

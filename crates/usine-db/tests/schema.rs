@@ -20,9 +20,20 @@ use usine_model::permission::{
 };
 
 /// The migrations after the first, and what takes them back, the last one first.
-const LATER: [&str; 4] =
-    ["m20261124_000002_limits", "m20261129_000003_tenancy", "m20261129_000004_upkeep", "m20261129_000005_pages"];
-const BACK_TO_LIMITS: [&str; 32] = [
+const LATER: [&str; 5] = [
+    "m20261124_000002_limits",
+    "m20261129_000003_tenancy",
+    "m20261129_000004_upkeep",
+    "m20261129_000005_pages",
+    "m20261129_000007_servers",
+];
+const BACK_TO_LIMITS: [&str; 38] = [
+    "DROP TABLE live_log_piece",
+    "ALTER TABLE event DROP COLUMN origin",
+    "ALTER TABLE worker DROP COLUMN last_seen",
+    "ALTER TABLE worker DROP COLUMN server_id",
+    "DROP TABLE server",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000007_servers'",
     "CREATE INDEX work_request_worker ON work_request (worker_id)",
     "DROP INDEX work_request_subject",
     "DROP INDEX work_request_task",

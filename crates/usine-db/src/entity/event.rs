@@ -25,6 +25,8 @@ pub struct Model {
     /// More about it.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub detail: Option<Json>,
+    /// The life of the server that wrote it.
+    pub origin: Option<i64>,
 }
 
 /// None.

@@ -70,6 +70,12 @@ impl Hub {
         self.lock().get(&worker).is_some_and(|presence| !presence.connections.is_empty())
     }
 
+    /// All workers that have a connection here.
+    pub fn connected(&self) -> Vec<i64> {
+        let workers = self.lock();
+        workers.iter().filter(|(_, presence)| !presence.connections.is_empty()).map(|(id, _)| *id).collect()
+    }
+
     /// When the worker's closed connections last gave a sign of life, if it had any.
     pub fn last_seen(&self, worker: i64) -> Option<DateTime<Utc>> {
         self.lock().get(&worker)?.last_seen
