@@ -235,7 +235,7 @@ impl Drop for House {
 }
 
 /// Starts the program, and waits until it says that it is ready. What it says goes to a log.
-fn start(arguments: &[&str], ready: &str, directory: &Path, log: &str) -> Child {
+pub fn start(arguments: &[&str], ready: &str, directory: &Path, log: &str) -> Child {
     let mut child = Command::new(USINE).args(arguments).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut log = std::fs::File::options().create(true).append(true).open(directory.join(log)).unwrap();
@@ -260,7 +260,7 @@ fn start(arguments: &[&str], ready: &str, directory: &Path, log: &str) -> Child 
 }
 
 /// `kill -9`.
-fn kill(child: &mut Option<Child>) {
+pub fn kill(child: &mut Option<Child>) {
     if let Some(mut child) = child.take() {
         child.kill().unwrap();
         child.wait().unwrap();
