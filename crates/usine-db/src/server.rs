@@ -165,7 +165,8 @@ pub(crate) async fn connect(tx: &WriteTransaction, id: i64, server: Option<i64>,
         ..Default::default()
     };
     worker::Entity::update(change).validate()?.exec(tx.connection()).await?;
-    tx.record(NewEvent::of_worker(EventKind::WorkerConnected, id, now)).await
+    tx.record(NewEvent::of_worker(EventKind::WorkerConnected, id, now));
+    Ok(())
 }
 
 /// Notes that a worker is gone by the connection that `worker` knows; it may have come back by another one.
@@ -178,7 +179,7 @@ pub(crate) async fn disconnect(tx: &WriteTransaction, worker: &worker::Model, la
         .exec(tx.connection())
         .await?;
     if gone.rows_affected > 0 {
-        tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, worker.id, last_seen)).await?;
+        tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, worker.id, last_seen));
     }
     Ok(())
 }

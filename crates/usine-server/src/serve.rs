@@ -129,6 +129,7 @@ async fn announce(state: AppState) {
         () = state.shutdown.cancelled() => {}
         () = state.database.announce() => {}
     }
+}
 
 /// Opens everything but the address, as [`Server::start`] does, for whoever brings requests by other ways.
 pub async fn open(
