@@ -143,7 +143,14 @@ fn is_unreachable(error: &DbErr) -> bool {
         return true;
     }
     match sqlx_error(error) {
-        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => true,
+        // A connection that is closed as soon as it is made is a breach of the protocol to sqlx.
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::WorkerCrashed,
+        ) => true,
         Some(sqlx::Error::Database(database)) => database.code().is_some_and(|code| {
             code.starts_with("08") || ["57P01", "57P02", "57P03", "53300"].contains(&code.as_ref())
         }),
