@@ -1,6 +1,6 @@
 //! The door to SQLite and PostgreSQL: connecting, one transaction per change, events after commit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::batch::Waiting;
 use crate::bulk;
@@ -17,7 +17,7 @@ use crate::entity::event;
 use crate::error::{Error, Result};
 use crate::interned::{Interned, Learned};
 use crate::meter;
-use crate::migration::Migrator;
+use crate::migration::{self, Migrator};
 
 /// Key of PostgreSQL's advisory lock on migrations: "usine" in ASCII. It belongs to one database.
 const MIGRATION_LOCK: i64 = 0x75_7369_6e65;
@@ -60,12 +60,19 @@ pub struct Database {
 }
 
 struct Inner {
+    url: String,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     events: broadcast::Sender<event::Model>,
     retries: AtomicU64,
     waiting: Mutex<Waiting>,
     interned: Interned,
+    /// The life of the server that this process is; 0 if it is none.
+    server: AtomicI64,
+    /// Whether there are other servers.
+    several: AtomicBool,
+    /// Events have been written of which other servers should hear.
+    news: Notify,
 }
 
 /// Longest wait for SQLite's only writing connection.
@@ -115,20 +122,27 @@ impl Database {
             (pool.clone(), pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                writer,
-                reader,
-                events,
-                retries: AtomicU64::new(0),
-                waiting: Mutex::default(),
-                interned: Interned::default(),
-            }),
-        })
+        let inner = Inner {
+            url: url.to_owned(),
+            writer,
+            reader,
+            events,
+            retries: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            interned: Interned::default(),
+            server: AtomicI64::new(0),
+            several: AtomicBool::new(false),
+            news: Notify::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Brings the schema up to date, in one transaction: whatever interrupts it, nothing is half done. Of several that
-    /// start at once, one does it; the others wait for it and find nothing to do.
+    /// start at once, one does it; the others wait for it and find nothing to do. A schema that is one step ahead is left as
+    /// it is: the next version of the program has come to another server first.
+    ///
+    /// # Errors
+    /// [`Error::SchemaAhead`] if it is farther ahead than that.
     pub async fn migrate(&self) -> Result<()> {
         transact!(self, tx => {
             // SQLite's transaction is the only one that writes; PostgreSQL needs to be told.
@@ -136,15 +150,52 @@ impl Database {
                 let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
                 tx.connection().execute_unprepared(&lock).await?;
             }
+            if let Some(step) = migration::ahead(tx.connection()).await? {
+                tracing::info!(step, "the schema is one step ahead of this program, which goes on");
+                return Ok(());
+            }
             Ok(Migrator::up(tx.connection(), None).await?)
         })
     }
 
     /// Names of migrations that this database still lacks.
+    ///
+    /// # Errors
+    /// As [`Database::migrate`].
     pub async fn pending_migrations(&self) -> Result<Vec<String>> {
+        if migration::ahead(&self.inner.writer).await?.is_some() {
+            return Ok(Vec::new());
+        }
         // Looks only: another process may be about to make the table of migrations.
         let pending = Migrator::get_pending_migrations_read_only(&self.inner.writer).await?;
         Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.inner.url
+    }
+
+    /// The life of the server that this process is, if it is one: its events bear this number.
+    pub fn server(&self) -> Option<i64> {
+        Some(self.inner.server.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    pub(crate) fn set_server(&self, id: i64) {
+        self.inner.server.store(id, Ordering::Relaxed);
+    }
+
+    /// Whether other servers share this database, as far as is known.
+    pub fn is_one_of_several(&self) -> bool {
+        self.inner.several.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether other servers share this database: they are woken when there are events.
+    pub fn set_one_of_several(&self, several: bool) {
+        self.inner.several.store(several, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn wait_for_news(&self) {
+        self.inner.news.notified().await;
     }
 
     /// The connection for reading.
@@ -206,6 +257,7 @@ impl Database {
         Ok(WriteTransaction {
             transaction,
             database: self.clone(),
+            origin: self.server(),
             events: Mutex::default(),
             learned: Mutex::default(),
         })
@@ -221,6 +273,9 @@ impl Database {
         let outcome = match outcome {
             Ok(value) => match transaction.commit().await {
                 Ok(events) => {
+                    if !events.is_empty() {
+                        self.inner.news.notify_one();
+                    }
                     self.republish(events);
                     Ok(value)
                 }
@@ -266,11 +321,17 @@ fn backoff(tries: u32, spread: u64) -> Duration {
 pub(crate) struct WriteTransaction {
     transaction: DatabaseTransaction,
     database: Database,
+    origin: Option<i64>,
     events: Mutex<Vec<event::NewEvent>>,
     learned: Mutex<Learned>,
 }
 
 impl WriteTransaction {
+    /// The server that this process is, if it is one.
+    pub(crate) fn origin(&self) -> Option<i64> {
+        self.origin
+    }
+
     /// Where statements go.
     pub(crate) fn connection(&self) -> &DatabaseTransaction {
         &self.transaction
@@ -294,7 +355,7 @@ impl WriteTransaction {
     /// Writes the events and commits.
     async fn commit(self) -> Result<Vec<event::Model>> {
         let events = self.events.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let rows = events.iter().cloned().map(event::ActiveModel::from).collect();
+        let rows = events.iter().map(|event| event.clone().row(self.origin)).collect();
         let ids = match bulk::insert(&self.transaction, rows).await {
             Ok(ids) => ids,
             Err(error) => {
@@ -305,6 +366,6 @@ impl WriteTransaction {
         };
         self.transaction.commit().await.map_err(Error::of_commit)?;
         self.database.inner.interned.learn(self.learned.into_inner().unwrap_or_else(PoisonError::into_inner));
-        Ok(events.into_iter().zip(ids).map(|(event, id)| event.written_as(id)).collect())
+        Ok(events.into_iter().zip(ids).map(|(event, id)| event.written_as(id, self.origin)).collect())
     }
 }

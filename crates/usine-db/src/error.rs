@@ -51,6 +51,16 @@ pub enum Error {
         /// Its id.
         key: String,
     },
+    /// The schema belongs to a later version of the program.
+    #[error(
+        "the schema is too far ahead of this program: it has {}; a program may be one step behind, this one is {} behind. \
+         Install the version that the other servers have",
+        .steps.join(", "), .steps.len()
+    )]
+    SchemaAhead {
+        /// The migrations that this program does not know.
+        steps: Vec<String>,
+    },
     /// The database itself.
     #[error("database error: {0}")]
     Database(DbErr),

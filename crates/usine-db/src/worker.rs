@@ -22,6 +22,7 @@ use crate::database::{WriteTransaction, transact};
 use crate::entity::event::NewEvent;
 use crate::entity::{token, work_request, worker};
 use crate::neighbour::Place;
+use crate::server::{connect, disconnect};
 use crate::token::{NewToken, Token, TokenSpec, activation_spec, insert as insert_token, set_enabled};
 use crate::work_request::de_assign_all;
 use crate::{Database, Error, Result, Text};
@@ -244,19 +245,6 @@ impl WorkerManager<'_> {
         Ok(ids.into_iter().collect())
     }
 
-    /// Clears the connected marks that a crash left behind; run once when the server starts.
-    pub async fn mark_all_disconnected(&self) -> Result<u64> {
-        transact!(self.0, tx => {
-            let done = worker::Entity::update_many()
-                .col_expr(worker::Column::ConnectedAt, Expr::value(None::<DateTime<Utc>>))
-                .filter(worker::Column::ConnectedAt.is_not_null())
-                .filter(worker::Column::WorkerType.ne(Text(WorkerType::Celery)))
-                .exec(tx.connection())
-                .await?;
-            Ok(done.rows_affected)
-        })
-    }
-
     /// Deletes a worker, its tokens and all its work requests. Nothing in the program offers this to people.
     pub async fn delete(&self, worker: &Worker) -> Result<()> {
         transact!(self.0, tx => {
@@ -289,33 +277,22 @@ pub(crate) fn occupying() -> sea_orm::sea_query::SimpleExpr {
 }
 
 impl Worker {
-    /// Notes that the worker is connected, and since when.
+    /// Notes that the worker is connected to this server, and since when.
     pub async fn mark_connected(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
-        transact!(database, tx => {
-            set_connected(&tx, self.id, Some(now)).await?;
-            tx.record(NewEvent::of_worker(EventKind::WorkerConnected, self.id, now));
-            Ok(())
-        })?;
+        transact!(database, tx => { connect(&tx, self.id, tx.origin(), now).await })?;
         self.connected_at = Some(now);
+        self.server_id = database.server();
+        self.last_seen = None;
         Ok(())
     }
 
-    /// Notes that the worker is gone. Its work requests stay as they are: the lease decides about them.
-    pub async fn mark_disconnected(&mut self, database: &Database, now: DateTime<Utc>) -> Result<()> {
-        transact!(database, tx => {
-            // Only the connection that this object knows: the worker may have come back by another one.
-            let gone = worker::Entity::update_many()
-                .col_expr(worker::Column::ConnectedAt, Expr::value(None::<DateTime<Utc>>))
-                .filter(worker::Column::Id.eq(self.id))
-                .filter(worker::Column::ConnectedAt.eq(self.connected_at))
-                .exec(tx.connection())
-                .await?;
-            if gone.rows_affected > 0 {
-                tx.record(NewEvent::of_worker(EventKind::WorkerDisconnected, self.id, now));
-            }
-            Ok(())
-        })?;
+    /// Notes that the worker is gone, and was last seen then. Its work requests stay as they are: the lease decides about
+    /// them.
+    pub async fn mark_disconnected(&mut self, database: &Database, last_seen: DateTime<Utc>) -> Result<()> {
+        // Only the connection that this object knows: the worker may have come back by another one.
+        transact!(database, tx => { disconnect(&tx, self, last_seen).await })?;
         self.connected_at = None;
+        self.last_seen = Some(last_seen);
         Ok(())
     }
 
@@ -479,12 +456,6 @@ fn object(value: &Value, id: i64, column: &'static str) -> Result<Metadata> {
     })
 }
 
-async fn set_connected(tx: &WriteTransaction, id: i64, connected_at: Option<DateTime<Utc>>) -> Result<()> {
-    let change = worker::ActiveModel { id: Set(id), connected_at: Set(connected_at), ..Default::default() };
-    worker::Entity::update(change).validate()?.exec(tx.connection()).await?;
-    Ok(())
-}
-
 struct NewWorker {
     token_id: Option<i64>,
     activation_token_id: Option<i64>,
@@ -507,6 +478,8 @@ async fn create_with_fqdn(tx: &WriteTransaction, fqdn: &str, spec: NewWorker, no
             dynamic_metadata_updated_at: Set(None),
             worker_type: Set(Text(spec.worker_type)),
             concurrency: Set(1),
+            server_id: Set(None),
+            last_seen: Set(None),
         };
         let savepoint = tx.connection().begin().await?;
         match row.insert(&savepoint).await.map_err(Error::from) {

@@ -21,14 +21,21 @@ use usine_model::permission::{
 };
 
 /// The migrations after the first, and what takes them back, the last one first.
-const LATER: [&str; 5] = [
+const LATER: [&str; 6] = [
     "m20261124_000002_limits",
     "m20261129_000003_tenancy",
     "m20261129_000004_upkeep",
     "m20261129_000005_pages",
     "m20261129_000006_shares",
+    "m20261129_000007_servers",
 ];
-const BACK_TO_LIMITS: [&str; 42] = [
+const BACK_TO_LIMITS: [&str; 48] = [
+    "DROP TABLE live_log_piece",
+    "ALTER TABLE event DROP COLUMN origin",
+    "ALTER TABLE worker DROP COLUMN last_seen",
+    "ALTER TABLE worker DROP COLUMN server_id",
+    "DROP TABLE server",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261129_000007_servers'",
     "DROP TABLE generation",
     "ALTER TABLE workspace DROP COLUMN share_weight",
     "ALTER TABLE workspace DROP COLUMN max_running",

@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use usine_db::work_request::{NewWorkRequest, RetryError, SchedulerTags};
-use usine_db::{Database, Error, WorkRequest};
+use usine_db::{Database, Error, EventManager, WorkRequest};
 use usine_model::event::EventKind::{self, *};
 use usine_model::output_data::OutputData;
 use usine_model::policy::{Deadlines, ResourceLimits};
@@ -528,8 +528,8 @@ stories! {
             assert_eq!((heard[0].work_request_id, heard[0].worker_id), (Some(row.id), Some(worker.id)));
             assert_eq!(heard[0].user_id, (n == 2).then_some(1));
         }
-        let last = farm.work_requests().last_event_id().await.unwrap();
-        let latest = farm.work_requests().events_after(last - 2, 1).await.unwrap();
+        let last = EventManager(db).newest().await.unwrap();
+        let latest = EventManager(db).foreign(last - 2, 1).await.unwrap();
         assert_eq!((latest.len(), latest[0].id), (1, last - 1));
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use usine_store::S3Settings;
 
 /// What the server is told. Every default works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,47 @@ pub struct Config {
     pub max_transfers: u32,
     /// Seconds in which the head of a request must have come, and that a connection may be idle.
     pub header_timeout: u32,
+    /// What this server is called among several on one database; host name and data directory if missing.
+    pub server_name: Option<String>,
+    /// Where complete files are.
+    pub store: StoreConfig,
 }
+
+/// Where complete files are: in the data directory, if nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StoreConfig {
+    /// In a bucket of an S3-compatible service.
+    pub s3: Option<S3Config>,
+}
+
+/// A bucket of an S3-compatible service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct S3Config {
+    /// Address of the service.
+    pub endpoint: String,
+    /// Name of the bucket, which must exist.
+    pub bucket: String,
+    /// Region, as signatures want it.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// What comes before the names of all objects.
+    #[serde(default)]
+    pub prefix: String,
+    /// The access key; else it is in the environment.
+    pub access_key: Option<String>,
+    /// A file that has the secret key in it; else it is in the environment.
+    pub secret_key_file: Option<PathBuf>,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+/// Where keys are that the configuration does not have: as with the tools of the original service.
+const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 
 impl Default for Config {
     fn default() -> Self {
@@ -72,6 +113,8 @@ impl Default for Config {
             max_transfers: 256,
             // Longer than the minute that proxies keep connections for later.
             header_timeout: 65,
+            server_name: None,
+            store: StoreConfig::default(),
         }
     }
 }
@@ -95,6 +138,9 @@ pub enum ConfigError {
         /// What and where.
         problem: String,
     },
+    /// The keys of the store are not there.
+    #[error("store.s3: {0}")]
+    Keys(String),
 }
 
 impl Config {
@@ -143,6 +189,15 @@ impl Config {
                 ));
             }
         }
+        if let Some(s3) = &self.store.s3 {
+            if !(s3.endpoint.starts_with("https://") || s3.endpoint.starts_with("http://")) {
+                let endpoint = &s3.endpoint;
+                return Err(format!("store.s3.endpoint = {endpoint:?}: use https://HOST, without the bucket"));
+            }
+            if s3.bucket.is_empty() {
+                return Err("store.s3.bucket = \"\": name the bucket".to_owned());
+            }
+        }
         Ok(())
     }
 
@@ -151,7 +206,37 @@ impl Config {
         self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.data_directory.join("usine.db").display()))
     }
 
-    /// Where complete files are.
+    /// What this server is called among several. It must stay the same from start to start.
+    pub fn server_name(&self) -> String {
+        self.server_name.clone().unwrap_or_else(|| {
+            let host = rustix::system::uname();
+            let directory = std::path::absolute(&self.data_directory).unwrap_or_else(|_| self.data_directory.clone());
+            format!("{}:{}", host.nodename().to_string_lossy(), directory.display())
+        })
+    }
+
+    /// The bucket with complete files and the keys to it, if they are in one.
+    pub fn s3(&self) -> Result<Option<S3Settings>, ConfigError> {
+        let Some(s3) = &self.store.s3 else { return Ok(None) };
+        let from_environment = |name: &str, key: &str| {
+            std::env::var(name).map_err(|_| ConfigError::Keys(format!("set {key}, or the environment variable {name}")))
+        };
+        let access_key = match &s3.access_key {
+            Some(key) => key.clone(),
+            None => from_environment(ACCESS_KEY, "access-key")?,
+        };
+        let secret_key = match &s3.secret_key_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::Keys(format!("cannot read secret-key-file {}: {error}", path.display())))?
+                .trim()
+                .to_owned(),
+            None => from_environment(SECRET_KEY, "secret-key-file")?,
+        };
+        let S3Config { endpoint, bucket, region, prefix, .. } = s3.clone();
+        Ok(Some(S3Settings { endpoint, bucket, region, prefix, access_key, secret_key }))
+    }
+
+    /// Where complete files are, if they are on this machine.
     pub fn store_directory(&self) -> PathBuf {
         self.data_directory.join("store")
     }
@@ -203,10 +288,32 @@ mod tests {
             ("max-requests = 0", "max-requests = 0: use 1"),
             ("header-timeout = 1000001", "header-timeout"),
             ("[", "not valid"),
+            ("[store.s3]\nendpoint = \"https://s3.example.org\"", "bucket"),
+            ("[store.s3]\nendpoint = \"s3.example.org\"\nbucket = \"b\"", "https://HOST"),
+            ("[store.s3]\nendpoint = \"https://s3.example.org\"\nbucket = \"b\"\nsecret-key = \"x\"", "secret-key"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(hint), "{text}: {error}");
         }
         assert!(Config::read(Path::new("/nonexistent.toml")).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn the_keys_of_a_bucket_are_in_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        let text = format!(
+            "[store.s3]\nendpoint = \"https://s3.example.org/\"\nbucket = \"b\"\nprefix = \"p\"\naccess-key = \"a\"\n\
+             secret-key-file = {secret:?}"
+        );
+        let config = read(&text).unwrap();
+        let error = config.s3().unwrap_err().to_string();
+        assert!(error.contains("secret-key-file") && error.contains("No such file"), "{error}");
+        std::fs::write(&secret, "s3cret\n").unwrap();
+        let settings = config.s3().unwrap().unwrap();
+        assert_eq!((&*settings.secret_key, &*settings.region), ("s3cret", "us-east-1"));
+        assert_eq!(settings.place(), "https://s3.example.org/b/p");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        assert_eq!(Config::default().s3().unwrap(), None);
     }
 }

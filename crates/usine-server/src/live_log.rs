@@ -4,11 +4,13 @@
 //! written; a file that reaches its limit ends with a line that says so.
 
 mod record;
+mod share;
 
 use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +18,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::io::ReaderStream;
+use usine_db::Database;
 use usine_protocol::channel::{LogMessage, LogStream};
 
 pub(crate) use record::{Record, Records};
+pub use share::exchange;
 
 /// Bytes of a log that are read at a time.
 pub(crate) const BUFFER: usize = 256 * 1024;
@@ -35,6 +39,14 @@ struct Inner {
     directory: PathBuf,
     limit: u64,
     open: Mutex<HashMap<i64, Arc<Log>>>,
+    /// Logs that have ended and must be told to other servers to their end.
+    ended: Mutex<Vec<(i64, Arc<Log>)>>,
+    /// There is a new one among these.
+    wake: Notify,
+    /// Where other servers are told of logs, if there can be any.
+    database: Option<Database>,
+    /// Whether there are, or were of late.
+    shared: AtomicBool,
 }
 
 /// A log that is being written or followed.
@@ -42,29 +54,62 @@ struct Log {
     file: tokio::sync::Mutex<Option<File>>,
     /// Bytes that followers may read: always the end of a line.
     length: watch::Sender<u64>,
+    /// Bytes there were when it was opened.
+    start: u64,
+    /// Whether a worker writes it here.
+    written: AtomicBool,
+    /// Bytes that other servers know, as far as this is known. Held while bytes are exchanged.
+    told: tokio::sync::Mutex<Option<u64>>,
+}
+
+impl Log {
+    fn new(length: u64, told: Option<u64>) -> Self {
+        Self {
+            file: tokio::sync::Mutex::new(None),
+            length: watch::Sender::new(length),
+            start: length,
+            written: AtomicBool::new(false),
+            told: tokio::sync::Mutex::new(told),
+        }
+    }
 }
 
 impl LiveLogs {
     /// Logs in a directory, each of at most `limit` bytes.
     pub async fn open(directory: PathBuf, limit: u64) -> io::Result<Self> {
         tokio::fs::create_dir_all(&directory).await?;
-        Ok(Self { inner: Arc::new(Inner { directory, limit, open: Mutex::default() }) })
+        Ok(Self::new(directory, limit, None))
+    }
+
+    fn new(directory: PathBuf, limit: u64, database: Option<Database>) -> Self {
+        let inner = Inner {
+            directory,
+            limit,
+            open: Mutex::default(),
+            ended: Mutex::default(),
+            wake: Notify::new(),
+            database,
+            shared: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Adds a message to the log of a work request and wakes its followers.
     pub async fn append(&self, work_request: i64, message: &LogMessage) -> io::Result<()> {
         let log = self.log(work_request).await?;
+        if !log.written.swap(true, Ordering::Relaxed)
+            && self.is_shared()
+            && let Err(error) = self.pull(work_request, &log).await
+        {
+            // The log must go on; what another server has of it is put before this when that can be told.
+            tracing::warn!(work_request, %error, "cannot see what other servers have of a live log");
+        }
         let mut guard = log.file.lock().await;
-        let file = match &mut *guard {
-            Some(file) => file,
-            empty => {
-                let path = self.path(work_request);
-                let file = OpenOptions::new().create(true).append(true).open(path).await?;
-                let length = file.metadata().await?.len();
-                log.length.send_replace(length);
-                empty.insert(file)
-            }
-        };
+        let fresh = guard.is_none();
+        let file = self.open_file(work_request, &mut guard).await?;
+        if fresh {
+            log.length.send_replace(file.metadata().await?.len());
+        }
         let length = *log.length.borrow();
         if length >= self.inner.limit {
             return Ok(());
@@ -82,6 +127,16 @@ impl LiveLogs {
         Ok(())
     }
 
+    async fn open_file<'a>(&self, work_request: i64, file: &'a mut Option<File>) -> io::Result<&'a mut File> {
+        Ok(match file {
+            Some(file) => file,
+            empty => {
+                let path = self.path(work_request);
+                empty.insert(OpenOptions::new().create(true).append(true).open(path).await?)
+            }
+        })
+    }
+
     /// Everything from the beginning, and on as it grows.
     pub async fn follow(&self, work_request: i64) -> io::Result<Follower> {
         let watch = self.watch(work_request).await?;
@@ -90,12 +145,14 @@ impl LiveLogs {
 
     /// Tells when the log of a work request grows.
     pub async fn watch(&self, work_request: i64) -> io::Result<Watch> {
+        self.refresh(work_request).await?;
         let log = self.log(work_request).await?;
         Ok(Watch { length: log.length.subscribe(), _log: log })
     }
 
     /// Where the log of a work request is, and how many bytes of it may be read; `None` if none is kept.
     pub async fn kept(&self, work_request: i64) -> io::Result<Option<(PathBuf, u64)>> {
+        self.refresh(work_request).await?;
         let path = self.path(work_request);
         let length = match tokio::fs::metadata(&path).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -112,6 +169,7 @@ impl LiveLogs {
         &self,
         work_request: i64,
     ) -> io::Result<Option<impl Stream<Item = io::Result<Bytes>> + Send + 'static>> {
+        self.refresh(work_request).await?;
         let file = match File::open(self.path(work_request)).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -148,7 +206,16 @@ impl LiveLogs {
 
     /// Closes the file of a work request that has ended. Followers read on to the end.
     pub fn close(&self, work_request: i64) {
-        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&work_request);
+        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_shared() {
+            open.remove(&work_request);
+        } else if open.get(&work_request).is_some_and(|log| log.written.load(Ordering::Relaxed))
+            && let Some(log) = open.remove(&work_request)
+        {
+            self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner).push((work_request, log));
+            self.inner.wake.notify_one();
+        }
+        // One that another server writes is still to grow to its end for those who read it here.
     }
 
     fn path(&self, work_request: i64) -> PathBuf {
@@ -160,7 +227,7 @@ impl LiveLogs {
             return Ok(log.clone());
         }
         let length = length_of(&self.path(work_request)).await?;
-        let fresh = || Arc::new(Log { file: tokio::sync::Mutex::new(None), length: watch::Sender::new(length) });
+        let fresh = || Arc::new(Log::new(length, None));
         let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(open.entry(work_request).or_insert_with(fresh).clone())
     }

@@ -19,18 +19,20 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
-use usine_db::{Database, WorkerManager};
+use usine_db::{Database, Engine, ServerManager};
 use usine_model::clock::{Clock, to_stored_precision};
 use usine_model::entropy::Entropy;
-use usine_store::{FileStore, LocalStore, Uploads};
+use usine_store::Uploads;
 
 use crate::channel::{self, Hub};
 use crate::config::Config;
-use crate::live_log::LiveLogs;
+use crate::leadership::{self, Leadership, while_leading};
+use crate::live_log::{self, LiveLogs};
 use crate::memory::Memory;
 use crate::overload::{self, Overload};
 use crate::routes::Routes;
 use crate::state::{AppState, Inner};
+use crate::stores::{self, OpenStoreError};
 use crate::web::{self, Live, LogPages, LoginLimit};
 use crate::{api, connections, scheduler, upkeep};
 
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("cannot use the database: {0}")]
     Database(#[from] usine_db::Error),
+    /// The file store cannot be used.
+    #[error("cannot use the file store: {0}")]
+    Store(#[from] OpenStoreError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; set `bind` to another address")]
     Bind {
@@ -77,9 +82,10 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
         connections::allow_files(&config);
-        let state = open(config, clock, entropy, shutdown).await?;
-        let address = state.config.bind;
+        let address = config.bind;
+        // First: a server that cannot listen is none.
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })?;
+        let state = open(config, clock, entropy, shutdown).await?;
         Ok(Self { state, listener })
     }
 
@@ -99,7 +105,11 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(channel::dispatch(state.clone()));
         tasks.spawn(web::live::run(state.clone()));
-        tasks.spawn(scheduler::run(state.clone()));
+        tasks.spawn(leadership::run(state.clone()));
+        tasks.spawn(while_leading(state.clone(), scheduler::run));
+        tasks.spawn(upkeep::run_presence(state.clone()));
+        tasks.spawn(live_log::exchange(state.clone()));
+        tasks.spawn(announce(state.clone()));
         tasks.spawn(upkeep::run(state.clone()));
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
         tasks.spawn(upkeep::run_expiry(state.clone()));
@@ -113,6 +123,13 @@ impl Server {
     }
 }
 
+/// Wakes other servers when there is news.
+async fn announce(state: AppState) {
+    tokio::select! {
+        () = state.shutdown.cancelled() => {}
+        () = state.database.announce() => {}
+    }
+
 /// Opens everything but the address, as [`Server::start`] does, for whoever brings requests by other ways.
 pub async fn open(
     config: Config,
@@ -123,11 +140,10 @@ pub async fn open(
     std::fs::create_dir_all(&config.data_directory).map_err(directory(&config.data_directory))?;
     let database = Database::connect(&config.database_url()).await?;
     database.migrate().await?;
-    WorkerManager(&database).mark_all_disconnected().await?;
-    let store = LocalStore::open(config.store_directory()).await.map_err(directory(&config.store_directory()))?;
+    let store = stores::open(&config, &database, entropy.clone()).await?;
     // What a crash left behind. An hour is longer than any file takes to come under its final name.
     let old = std::time::SystemTime::from(clock.now()) - Duration::from_secs(3600);
-    store.sweep(old).await.map_err(directory(&config.store_directory()))?;
+    store.sweep(old).await.map_err(OpenStoreError::from)?;
     let uploads = Uploads::open(config.upload_directory()).await.map_err(directory(&config.upload_directory()))?;
     match std::fs::remove_dir_all(config.incoming_directory()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -137,12 +153,24 @@ pub async fn open(
     }
     let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size)
         .await
+        .map(|logs| logs.of(&database))
         .map_err(directory(&config.live_log_directory()))?;
-    let overload = Overload::new(&config);
     let started_at = to_stored_precision(clock.now());
+    // Only now: what went wrong above is no life of a server.
+    let server = ServerManager(&database).register(&config.server_name(), started_at).await?;
+    if database.backend() != Engine::Postgres {
+        // There is one server only, whatever it was called before.
+        for other in ServerManager(&database).list().await?.iter().filter(|other| other.id != server.id) {
+            ServerManager(&database).end(other.id, started_at).await?;
+        }
+    }
+    live_logs.begin(started_at).await.map_err(directory(&config.live_log_directory()))?;
+    let live = Live::default();
+    live.begin(server.id);
+    let (overload, leadership) = (Overload::new(&config), Leadership::begin(database.backend(), started_at));
     Ok(AppState::new(Inner {
         database,
-        store: Arc::new(store),
+        store,
         uploads,
         clock,
         entropy,
@@ -151,11 +179,13 @@ pub async fn open(
         hub: Hub::default(),
         overload,
         live_logs,
+        server,
+        leadership,
         scheduler: Notify::new(),
         enrolments: Notify::new(),
         enrolment_turns: Arc::new(Semaphore::new(ENROLMENTS)),
         logins: LoginLimit::default(),
-        live: Live::default(),
+        live,
         log_pages: LogPages::default(),
         shutdown,
         started_at,

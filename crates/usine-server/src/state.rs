@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use usine_db::Database;
+use usine_db::{Database, Server};
 use usine_model::clock::{Clock, to_stored_precision};
 use usine_model::entropy::Entropy;
 use usine_store::{FileStore, Uploads};
@@ -13,6 +13,7 @@ use usine_tasks::ServerFacts;
 
 use crate::channel::Hub;
 use crate::config::Config;
+use crate::leadership::Leadership;
 use crate::live_log::LiveLogs;
 use crate::memory::Memory;
 use crate::overload::Overload;
@@ -47,6 +48,10 @@ pub struct Inner {
     pub overload: Overload,
     /// Logs of running work requests.
     pub live_logs: LiveLogs,
+    /// Which server this is, in this life.
+    pub server: Server,
+    /// Whether it leads.
+    pub leadership: Leadership,
     /// Wakes the scheduler.
     pub scheduler: Notify,
     /// Wakes clients that wait for their users to let them in.

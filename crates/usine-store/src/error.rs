@@ -76,6 +76,16 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Any other failure of a service in the network.
+    #[error("cannot {action} {place}: {problem}")]
+    Remote {
+        /// What was tried, as in "cannot …".
+        action: &'static str,
+        /// On what.
+        place: String,
+        /// The service's answer, or that there was none, with all causes.
+        problem: String,
+    },
 }
 
 impl StoreError {
@@ -83,5 +93,9 @@ impl StoreError {
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         let path = path.as_ref().to_owned();
         if is_no_space(&source) { Self::NoSpace { path, source } } else { Self::Io { action, path, source } }
+    }
+    /// The same for a service in the network.
+    pub(crate) fn remote(action: &'static str, place: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        Self::Remote { action, place: place.into(), problem: error.to_string() }
     }
 }

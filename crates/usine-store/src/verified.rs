@@ -81,4 +81,9 @@ impl VerifiedFile {
     pub fn file(&self) -> &File {
         &self.file
     }
+
+    /// The same, for work that goes on elsewhere.
+    pub(crate) fn shared_file(&self) -> Arc<File> {
+        self.file.clone()
+    }
 }

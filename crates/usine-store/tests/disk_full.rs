@@ -68,7 +68,7 @@ async fn upload_to_a_full_disk() {
     let received = limit();
     make_room();
     machine.send(&name, received, id.size, &content[received as usize..]).await.unwrap();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }
 
@@ -95,14 +95,14 @@ async fn put_into_a_full_store() {
     setrlimit(Resource::Fsize, Rlimit { current: Some(size), maximum }).unwrap();
 
     assert!(matches!(machine.store.put(id, &file).await, Err(StoreError::NoSpace { .. })));
-    let finish = machine.uploads.finish(&name, id, &machine.store).await;
+    let finish = machine.uploads.finish(&name, id, &*machine.store).await;
     assert!(matches!(finish, Err(UploadError::Store(StoreError::NoSpace { .. }))), "{finish:?}");
     assert!(machine.files_in_store().is_empty(), "neither a half file nor a temporary one");
     assert!(file.exists());
     assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(id.size), "the upload is not lost");
 
     make_room();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.store.put(id, &file).await.unwrap(), Put::AlreadyThere);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use common::*;
-use usine_store::{FileStore, LocalStore, Put, StoreError, VerifiedFile};
+use usine_store::{FileStore, LocalStore, Put, StoreError};
 
 /// When the file system last saw a change here, by this machine's clock.
 fn modified(path: &std::path::Path) -> SystemTime {
@@ -34,132 +34,6 @@ async fn a_file_comes_back_as_it_went_in() {
     assert_eq!(std::fs::metadata(&expected).unwrap().permissions().mode() & 0o7777, 0o440);
     let directory = std::fs::metadata(expected.parent().unwrap()).unwrap().permissions().mode();
     assert_eq!(directory & 0o027, 0, "group may not write, others may nothing: {directory:o}");
-}
-
-#[tokio::test]
-async fn the_same_content_is_kept_once() {
-    let machine = Machine::new().await;
-    let id = id_of(b"twice");
-    let (first, second) = (machine.file("first", b"twice"), machine.file("second", b"twice"));
-
-    assert_eq!(machine.store.put(id, &first).await.unwrap(), Put::Added);
-    assert_eq!(machine.store.put(id, &second).await.unwrap(), Put::AlreadyThere);
-
-    assert!(!second.exists());
-    assert_eq!(machine.files_in_store(), [machine.store.local_path(id).unwrap()]);
-    assert_eq!(machine.read(id, 0..5).await.unwrap(), b"twice");
-}
-
-#[tokio::test]
-async fn many_at_once_put_the_same_content() {
-    let machine = Machine::new().await;
-    let content = content(100_000);
-    let id = id_of(&content);
-    let files: Vec<_> = (0..16).map(|n| machine.file(&format!("copy-{n}"), &content)).collect();
-
-    let results = futures::future::join_all(files.iter().map(|file| machine.store.put(id, file))).await;
-
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(machine.files_in_store(), [machine.store.local_path(id).unwrap()]);
-    assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
-}
-
-#[tokio::test]
-async fn a_wrong_content_is_refused_and_left_where_it_was() {
-    let machine = Machine::new().await;
-    let id = id_of(b"right");
-    let wrong = machine.file("wrong", b"wrong");
-    let long = machine.file("long", b"right and more");
-
-    let Err(StoreError::HashMismatch { expected, received }) = machine.store.put(id, &wrong).await else {
-        panic!("a wrong content was taken");
-    };
-    assert_eq!((expected, received), (id.sha256, id_of(b"wrong").sha256));
-    assert!(matches!(
-        machine.store.put(id, &long).await,
-        Err(StoreError::SizeMismatch { expected: 5, received: 14, .. })
-    ));
-
-    assert!(wrong.exists() && long.exists());
-    assert!(machine.files_in_store().is_empty());
-    assert!(matches!(machine.read(id, 0..5).await, Err(StoreError::NotFound { .. })));
-}
-
-#[tokio::test]
-async fn naming_a_known_digest_is_not_enough() {
-    let machine = Machine::new().await;
-    let id = id_of(b"secret");
-    machine.store.put(id, &machine.file("secret", b"secret")).await.unwrap();
-
-    let guess = machine.file("guess", b"gueess");
-    assert!(matches!(machine.store.put(id, &guess).await, Err(StoreError::HashMismatch { .. })));
-}
-
-#[tokio::test]
-async fn an_empty_file_is_a_file() {
-    let machine = Machine::new().await;
-    let id = id_of(b"");
-    assert_eq!(machine.store.put(id, &machine.file("empty", b"")).await.unwrap(), Put::Added);
-    assert!(machine.store.contains(id).await.unwrap());
-    assert_eq!(machine.read(id, 0..0).await.unwrap(), b"");
-}
-
-#[tokio::test]
-async fn ranges_give_exactly_their_bytes() {
-    let machine = Machine::new().await;
-    let content = content(600_000);
-    let id = id_of(&content);
-    machine.store.put(id, &machine.file("big", &content)).await.unwrap();
-
-    for range in [0..1, 0..262_144, 262_143..262_145, 100..524_289, 599_999..600_000, 600_000..600_000, 7..7] {
-        let bytes = machine.read(id, range.clone()).await.unwrap();
-        assert!(bytes == content[range.start as usize..range.end as usize], "{range:?}");
-    }
-    let backwards = std::ops::Range { start: 9, end: 8 };
-    for range in [0..600_001, 600_001..600_001, backwards] {
-        assert!(matches!(machine.read(id, range).await, Err(StoreError::RangeOutside { .. })));
-    }
-}
-
-#[tokio::test]
-async fn a_removed_file_is_gone() {
-    let machine = Machine::new().await;
-    let id = id_of(b"old");
-    machine.store.put(id, &machine.file("old", b"old")).await.unwrap();
-    let stream = machine.store.open_range(id, 0..3).await.unwrap();
-
-    let aside = machine.store.set_aside(id, [1; 32]).await.unwrap().unwrap();
-    assert_eq!(machine.store.set_aside(id, [2; 32]).await.unwrap(), None);
-    for _ in 0..2 {
-        machine.store.discard(aside.clone()).await.unwrap();
-        assert!(!machine.store.contains(id).await.unwrap());
-    }
-    assert!(machine.files_in_store().is_empty());
-
-    let pieces: Vec<_> = futures::TryStreamExt::try_collect(stream).await.unwrap();
-    assert_eq!(pieces.concat(), b"old", "a reader that had begun goes on");
-    assert_eq!(machine.store.put(id, &machine.file("again", b"old")).await.unwrap(), Put::Added);
-}
-
-#[tokio::test]
-async fn a_file_aside_is_read_but_not_relied_on() {
-    let machine = Machine::new().await;
-    let id = id_of(b"old");
-    machine.store.put(id, &machine.file("old", b"old")).await.unwrap();
-    let aside = machine.store.set_aside(id, [1; 32]).await.unwrap().unwrap();
-    assert_eq!(machine.store.aside().await.unwrap(), std::slice::from_ref(&aside));
-    assert!(machine.store.contains(id).await.unwrap());
-    assert_eq!(machine.read(id, 0..3).await.unwrap(), b"old");
-
-    assert_eq!(machine.store.put(id, &machine.file("again", b"old")).await.unwrap(), Put::Added);
-    let second = machine.store.set_aside(id, [2; 32]).await.unwrap().unwrap();
-    machine.store.discard(aside).await.unwrap();
-    assert!(machine.store.contains(id).await.unwrap(), "each copy is decided about on its own");
-    for _ in 0..2 {
-        machine.store.put_back(second.clone()).await.unwrap();
-        assert_eq!(machine.files_in_store(), [machine.store.local_path(id).unwrap()]);
-    }
-    assert_eq!(machine.read(id, 0..3).await.unwrap(), b"old");
 }
 
 #[tokio::test]
@@ -314,20 +188,4 @@ async fn a_file_with_a_second_name_is_copied_so_that_nobody_can_change_it_later(
     assert!(!file.exists());
     assert_eq!(machine.files_in_store(), [machine.store.local_path(id).unwrap()], "no temporary file is left");
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
-}
-
-#[tokio::test]
-async fn links_and_swapped_files_are_not_taken() {
-    let machine = Machine::new().await;
-    let id = id_of(b"content");
-    let file = machine.file("file", b"content");
-    let link = machine.dir.path().join("link");
-    symlink(&file, &link).unwrap();
-    assert!(matches!(machine.store.put(id, &link).await, Err(StoreError::NotThatFile { .. })));
-    assert!(matches!(machine.store.put(id, machine.dir.path()).await, Err(StoreError::NotThatFile { .. })));
-
-    let verified = VerifiedFile::check(&file, id).await.unwrap();
-    std::fs::rename(machine.file("evil", b"another"), &file).unwrap();
-    assert!(matches!(machine.store.put_verified(verified).await, Err(StoreError::NotThatFile { .. })));
-    assert!(machine.files_in_store().is_empty());
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::*;
 use futures::{StreamExt, poll, stream};
-use usine_store::{FileStore, Put, UploadError, Uploads};
+use usine_store::{Put, UploadError, Uploads};
 
 #[tokio::test]
 async fn a_file_comes_in_chunks_and_goes_into_the_store() {
@@ -25,7 +25,7 @@ async fn a_file_comes_in_chunks_and_goes_into_the_store() {
         assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(received));
     }
 
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.uploads.received(&name).await.unwrap(), None);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }
@@ -36,7 +36,7 @@ async fn the_same_content_uploaded_twice_is_kept_once() {
     let id = id_of(b"twice");
     for (upload, put) in [("one", Put::Added), ("two", Put::AlreadyThere)] {
         machine.send(&name(upload), 0, 5, b"twice").await.unwrap();
-        assert_eq!(machine.uploads.finish(&name(upload), id, &machine.store).await.unwrap(), put);
+        assert_eq!(machine.uploads.finish(&name(upload), id, &*machine.store).await.unwrap(), put);
         assert!(!machine.staged(&name(upload)).exists());
     }
     assert_eq!(machine.files_in_store().len(), 1);
@@ -48,7 +48,7 @@ async fn an_empty_file_is_uploaded_with_an_empty_body() {
     let name = name("empty");
     assert_eq!(machine.send(&name, 0, 0, b"").await.unwrap(), 0);
     assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(0));
-    assert_eq!(machine.uploads.finish(&name, id_of(b""), &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id_of(b""), &*machine.store).await.unwrap(), Put::Added);
     assert!(machine.store.contains(id_of(b"")).await.unwrap());
 }
 
@@ -68,7 +68,7 @@ async fn after_a_broken_connection_the_upload_goes_on_where_it_was() {
     assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(400_123));
 
     machine.send(&name, received, id.size, &content[400_123..]).await.unwrap();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }
 
@@ -108,7 +108,7 @@ async fn a_cancelled_request_leaves_a_sound_prefix_and_lets_go() {
 
     assert_eq!(std::fs::read(machine.staged(&name)).unwrap(), content[..received as usize]);
     machine.send(&name, received, id.size, &content[received as usize..]).await.unwrap();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn after_a_restart_the_upload_goes_on_and_is_checked_from_the_disk() {
     let restarted = Uploads::open(machine.dir.path().join("uploads")).await.unwrap();
     assert_eq!(restarted.received(&name).await.unwrap(), Some(300_000));
     restarted.write_chunk(&name, chunk(300_000, None, id.size), pieces(&content[300_000..])).await.unwrap();
-    assert_eq!(restarted.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(restarted.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }
 
@@ -134,7 +134,7 @@ async fn a_file_that_was_touched_from_outside_is_read_again() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     std::fs::write(machine.staged(&name), b"CONTENT").unwrap();
 
-    let result = machine.uploads.finish(&name, id_of(b"content"), &machine.store).await;
+    let result = machine.uploads.finish(&name, id_of(b"content"), &*machine.store).await;
     assert!(matches!(result, Err(UploadError::HashMismatch { .. })), "{result:?}");
 }
 
@@ -146,7 +146,7 @@ async fn another_server_on_the_same_directory_sees_the_same_upload() {
     machine.send(&name, 0, 900, &content[..300]).await.unwrap();
     other.write_chunk(&name, chunk(300, None, 900), pieces(&content[300..600])).await.unwrap();
     machine.send(&name, 600, 900, &content[600..]).await.unwrap();
-    assert_eq!(other.finish(&name, id_of(&content), &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(other.finish(&name, id_of(&content), &*machine.store).await.unwrap(), Put::Added);
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn an_earlier_offset_overwrites() {
     assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(30_000), "what came after is void");
 
     machine.send(&name, 20_000, id.size, &content[20_000..]).await.unwrap();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
     assert_eq!(machine.read(id, 0..id.size).await.unwrap(), content);
 }
 
@@ -218,7 +218,7 @@ async fn a_wrong_hash_throws_the_upload_away() {
     let id = id_of(b"right");
     machine.send(&name, 0, 5, b"wrong").await.unwrap();
 
-    let error = machine.uploads.finish(&name, id, &machine.store).await.unwrap_err();
+    let error = machine.uploads.finish(&name, id, &*machine.store).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("Invalid file hash. Expected: {} Received: {}", id.sha256_hex(), id_of(b"wrong").sha256_hex())
@@ -227,18 +227,18 @@ async fn a_wrong_hash_throws_the_upload_away() {
     assert!(machine.files_in_store().is_empty());
 
     machine.send(&name, 0, 5, b"right").await.unwrap();
-    assert_eq!(machine.uploads.finish(&name, id, &machine.store).await.unwrap(), Put::Added);
+    assert_eq!(machine.uploads.finish(&name, id, &*machine.store).await.unwrap(), Put::Added);
 }
 
 #[tokio::test]
 async fn an_upload_cannot_be_finished_early_or_from_nothing() {
     let machine = Machine::new().await;
     let name = name("early");
-    let unknown = machine.uploads.finish(&name, id_of(b"whole"), &machine.store).await;
+    let unknown = machine.uploads.finish(&name, id_of(b"whole"), &*machine.store).await;
     assert!(matches!(unknown, Err(UploadError::Unknown { .. })), "{unknown:?}");
 
     machine.send(&name, 0, 5, b"who").await.unwrap();
-    let early = machine.uploads.finish(&name, id_of(b"whole"), &machine.store).await;
+    let early = machine.uploads.finish(&name, id_of(b"whole"), &*machine.store).await;
     assert!(matches!(early, Err(UploadError::Incomplete { received: 3, declared_size: 5 })), "{early:?}");
     assert_eq!(machine.uploads.received(&name).await.unwrap(), Some(3));
 }
@@ -260,7 +260,7 @@ async fn only_one_request_works_on_an_upload() {
 
     let busy = |error: &UploadError| matches!(error, UploadError::Busy { .. });
     assert!(busy(&machine.send(&name, 0, 10, b"x").await.unwrap_err()));
-    assert!(busy(&machine.uploads.finish(&name, id_of(b""), &machine.store).await.unwrap_err()));
+    assert!(busy(&machine.uploads.finish(&name, id_of(b""), &*machine.store).await.unwrap_err()));
     assert!(busy(&machine.uploads.discard(&name).await.unwrap_err()));
     written_at(&machine.staged(&name), noon());
     assert_eq!(machine.uploads.sweep(noon() + Duration::from_secs(1)).await.unwrap(), []);

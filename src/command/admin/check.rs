@@ -1,12 +1,15 @@
 //! `usine admin check`: the schema is up to date, what must always be true is true, and the store has every file.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use serde_json::{Value, json};
 use usine_db::artifact::{ArtifactFilter, ArtifactManager};
 use usine_db::{Database, invariants};
-use usine_server::Config;
-use usine_store::{FileId, FileStore, LocalStore};
+use usine_server::{Config, stores};
+use usine_store::FileId;
 
+use crate::ambient::OsEntropy;
 use crate::exit::Code;
 use crate::output::{Format, Ui};
 
@@ -59,7 +62,7 @@ async fn missing_files(database: &Database, config: &Config) -> anyhow::Result<V
             // Opened only when there is something to look for: opening makes the directory.
             let store = match &store {
                 Some(store) => store,
-                None => store.insert(LocalStore::open(config.store_directory()).await?),
+                None => store.insert(stores::open(config, database, Arc::new(OsEntropy)).await?),
             };
             let sha256: [u8; 32] =
                 content.sha256.as_slice().try_into().with_context(|| format!("file {}", content.id))?;

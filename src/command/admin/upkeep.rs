@@ -2,14 +2,16 @@
 //!
 //! They may run beside the server. Whatever interrupts them, nothing is lost, and the next run goes on.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use usine_db::{ArtifactManager, Database};
 use usine_model::clock::{Clock, to_stored_precision};
-use usine_server::Config;
 use usine_server::live_log::LiveLogs;
 use usine_server::upkeep::{self, Expired, Finding, Logs, Storage, Vacuumed};
-use usine_store::{LocalStore, Uploads};
+use usine_server::{Config, stores};
+use usine_store::{FileStore, Uploads};
 
 use crate::ambient::{OsEntropy, SystemClock};
 use crate::exit::{Code, Failed, failure};
@@ -34,39 +36,39 @@ pub struct FsckArgs {
     store: Option<String>,
 }
 
-/// The directories of the server.
-struct Directories {
-    store: LocalStore,
+/// Where the server keeps files.
+struct Files {
+    store: Arc<dyn FileStore>,
     uploads: Uploads,
 }
 
-impl Directories {
-    async fn open(config: &Config) -> anyhow::Result<Self> {
-        let store = LocalStore::open(config.store_directory()).await?;
+impl Files {
+    async fn open(config: &Config, database: &Database) -> anyhow::Result<Self> {
+        let store = stores::open(config, database, Arc::new(OsEntropy)).await?;
         Ok(Self { store, uploads: Uploads::open(config.upload_directory()).await? })
     }
 
     fn with<'a>(&'a self, database: &'a Database) -> Storage<'a> {
-        Storage { database, store: &self.store, uploads: &self.uploads, entropy: &OsEntropy }
+        Storage { database, store: &*self.store, uploads: &self.uploads, entropy: &OsEntropy }
     }
 }
 
 /// Deletes what has expired.
 pub async fn delete_expired(database: &Database, config: &Config, ui: Ui, args: DryRun) -> anyhow::Result<()> {
-    let directories = Directories::open(config).await?;
+    let files = Files::open(config, database).await?;
     let now = to_stored_precision(SystemClock.now());
-    let storage = directories.with(database);
+    let storage = files.with(database);
     let expired = upkeep::expire(&storage, now, args.dry_run, &CancellationToken::new()).await?;
     print(ui, &expired, expired_lines(&expired))
 }
 
 /// Vacuums.
 pub async fn vacuum_storage(database: &Database, config: &Config, ui: Ui, args: DryRun) -> anyhow::Result<()> {
-    let directories = Directories::open(config).await?;
+    let files = Files::open(config, database).await?;
     let live_logs = LiveLogs::open(config.live_log_directory(), config.live_log_size).await?;
     let logs = Logs { logs: &live_logs, life: config.live_log_life };
     let now = to_stored_precision(SystemClock.now());
-    let storage = directories.with(database);
+    let storage = files.with(database);
     let done = upkeep::vacuum(&storage, &logs, now, args.dry_run, &CancellationToken::new()).await?;
     print(ui, &done, vacuum_lines(&done))
 }
@@ -80,13 +82,13 @@ pub async fn fsck(database: &Database, config: &Config, ui: Ui, args: FsckArgs) 
     }
     // An empty directory in the wrong place would look like a store that has lost everything.
     let directory = config.store_directory();
-    if !directory.is_dir() {
+    if config.store.s3.is_none() && !directory.is_dir() {
         let shown = directory.display();
         return Err(failure(format!("CommandError: {shown} does not exist: name the directory with --data-directory")));
     }
-    let directories = Directories::open(config).await?;
+    let files = Files::open(config, database).await?;
     let now = to_stored_precision(SystemClock.now());
-    let findings = upkeep::fsck(&directories.with(database), &store, now, args.fix).await?;
+    let findings = upkeep::fsck(&files.with(database), &store, now, args.fix).await?;
     print(ui, &findings, fsck_lines(&findings, &store.name))?;
     Ok(if findings.is_empty() { Code::Success } else { Code::Findings })
 }

@@ -10,6 +10,7 @@ use sea_orm::{
 use usine_model::artifact::ArtifactPath;
 
 use super::{ArtifactManager, BATCH, File, FileInArtifact, FileStore, NewFile};
+use crate::database::transact;
 use crate::entity::{artifact, file, file_in_artifact, file_in_store, file_store};
 use crate::{Error, Result};
 
@@ -78,6 +79,39 @@ impl ArtifactManager<'_> {
             .one(self.0.reader())
             .await?
             .ok_or_else(|| Error::does_not_exist("file store", "for all scopes"))
+    }
+
+    /// Says what the default store is. As long as it has no files, it may become another one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if its files are elsewhere.
+    pub async fn claim_default_store(&self, backend: &str, configuration: serde_json::Value) -> Result<()> {
+        let store = self.default_store().await?;
+        if store.backend == backend && store.configuration == configuration {
+            return Ok(());
+        }
+        transact!(self.0, tx => {
+            let connection = tx.connection();
+            let files = file_in_store::Entity::find().filter(file_in_store::Column::StoreId.eq(store.id));
+            if files.one(connection).await?.is_some() {
+                let place = |backend: &str, configuration: &serde_json::Value| match configuration["place"].as_str() {
+                    Some(place) => format!("{backend} {place}"),
+                    None => format!("{backend} (in the data directory)"),
+                };
+                let (old, new) = (place(&store.backend, &store.configuration), place(backend, &configuration));
+                return Err(Error::Invalid(format!(
+                    "the files of this database are in the store {old}, and the configuration names {new}; correct it, \
+                     or move the files first"
+                )));
+            }
+            file_store::Entity::update_many()
+                .col_expr(file_store::Column::Backend, backend.into())
+                .col_expr(file_store::Column::Configuration, configuration.clone().into())
+                .filter(file_store::Column::Id.eq(store.id))
+                .exec(connection)
+                .await?;
+            Ok(())
+        })
     }
 
     /// Whether some store has this content.

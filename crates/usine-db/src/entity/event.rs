@@ -26,6 +26,8 @@ pub struct Model {
     /// More about it.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub detail: Option<Json>,
+    /// The life of the server that wrote it.
+    pub origin: Option<i64>,
 }
 
 /// None.
@@ -76,16 +78,15 @@ impl NewEvent {
 }
 
 impl NewEvent {
-    /// The event, once it has its id.
-    pub(crate) fn written_as(self, id: i64) -> Model {
+    /// The event, once it has its id; `origin` is the life of the server that writes it.
+    pub(crate) fn written_as(self, id: i64, origin: Option<i64>) -> Model {
         let Self { at, kind, work_request_id, worker_id, user_id, detail } = self;
-        Model { id, created_at: at, kind: Text(kind), work_request_id, worker_id, user_id, detail }
+        Model { id, created_at: at, kind: Text(kind), work_request_id, worker_id, user_id, detail, origin }
     }
-}
 
-impl From<NewEvent> for ActiveModel {
-    fn from(new: NewEvent) -> Self {
-        let row = ActiveModel::from(new.written_as(0)).reset_all();
-        Self { id: NotSet, ..row }
+    /// The row to be written.
+    pub(crate) fn row(self, origin: Option<i64>) -> ActiveModel {
+        let row = ActiveModel::from(self.written_as(0, origin)).reset_all();
+        ActiveModel { id: NotSet, ..row }
     }
 }

@@ -34,6 +34,10 @@ pub struct Model {
     pub worker_type: Text<WorkerType>,
     /// How many work requests it has at once, at most.
     pub concurrency: i32,
+    /// Where it is connected, or was last.
+    pub server_id: Option<i64>,
+    /// When it last gave a sign of life, as was known when it disconnected last.
+    pub last_seen: Option<DateTimeUtc>,
 }
 
 /// What it belongs to.

@@ -3,8 +3,12 @@
 
 mod generation;
 
+use std::collections::BTreeSet;
+
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::prelude::*;
+
+use crate::{Error, Result};
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -19,7 +23,43 @@ impl MigratorTrait for Migrator {
             Box::new(Upkeep),
             Box::new(Pages),
             Box::new(Shares),
+            Box::new(Servers),
         ]
+    }
+}
+
+/// The step that the schema of a database is ahead of this program, if it is.
+///
+/// So that servers can be upgraded one after the other, a program goes on with a schema that has exactly one migration more than
+/// it knows. A migration must therefore leave the version before it able to work: it adds, and what is taken away goes one
+/// version later.
+///
+/// # Errors
+/// [`Error::SchemaAhead`] if there are more, or one that is not the next, or the database lacks others.
+pub(crate) async fn ahead(connection: &impl ConnectionTrait) -> Result<Option<String>> {
+    let known: BTreeSet<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    // The table of migrations may not be there yet; only PostgreSQL minds being asked in a transaction.
+    let table = match connection.get_database_backend() {
+        DbBackend::Postgres => "SELECT to_regclass('seaql_migrations') IS NOT NULL AS there",
+        _ => "SELECT COUNT(*) > 0 AS there FROM sqlite_master WHERE name = 'seaql_migrations'",
+    };
+    let query = async |sql: &str| {
+        connection.query_all_raw(sea_orm::Statement::from_string(connection.get_database_backend(), sql)).await
+    };
+    let there = query(table).await?.first().map(|row| row.try_get::<bool>("", "there")).transpose()?;
+    if there != Some(true) {
+        return Ok(None);
+    }
+    let rows = query("SELECT version FROM seaql_migrations ORDER BY version").await?;
+    let applied: BTreeSet<String> = rows.iter().map(|row| row.try_get("", "version")).collect::<Result<_, DbErr>>()?;
+    let mut unknown: Vec<String> = applied.difference(&known).cloned().collect();
+    match unknown.pop() {
+        None => Ok(None),
+        Some(step) if unknown.is_empty() && known.is_subset(&applied) && known.last() < Some(&step) => Ok(Some(step)),
+        Some(step) => {
+            unknown.push(step);
+            Err(Error::SchemaAhead { steps: unknown })
+        }
     }
 }
 
@@ -150,6 +190,25 @@ impl MigrationTrait for Shares {
         let sql = dialect(include_str!("m20261129_000006_shares.sql"), backend);
         connection.execute_unprepared(&sql).await?;
         connection.execute_unprepared(&generation::triggers(backend)).await?;
+        Ok(())
+    }
+}
+
+/// Several servers on one database.
+struct Servers;
+
+impl MigrationName for Servers {
+    fn name(&self) -> &str {
+        "m20261129_000007_servers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Servers {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sql = dialect(include_str!("m20261129_000007_servers.sql"), connection.get_database_backend());
+        connection.execute_unprepared(&sql).await?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Select};
 use usine_model::work_request::{Results, Statuses};
 
 use super::WorkRequest;
@@ -127,19 +127,6 @@ impl WorkRequestManager<'_> {
     pub async fn history(&self, id: i64) -> Result<Vec<event::Model>> {
         let events = event::Entity::find().filter(event::Column::WorkRequestId.eq(id)).order_by_asc(event::Column::Id);
         Ok(events.all(self.0.reader()).await?)
-    }
-
-    /// Events with an id above `after`, oldest first, at most `limit`.
-    pub async fn events_after(&self, after: i64, limit: u64) -> Result<Vec<event::Model>> {
-        let events =
-            event::Entity::find().filter(event::Column::Id.gt(after)).order_by_asc(event::Column::Id).limit(limit);
-        Ok(events.all(self.0.reader()).await?)
-    }
-
-    /// The id of the newest event; 0 if there is none.
-    pub async fn last_event_id(&self) -> Result<i64> {
-        let newest = event::Entity::find().order_by_desc(event::Column::Id).one(self.0.reader()).await?;
-        Ok(newest.map_or(0, |event| event.id))
     }
 }
 

@@ -83,6 +83,9 @@ async fn follow(state: &AppState, id: i64, socket: &mut WebSocket) -> Result<(),
                 Some(Ok(_)) => {}
             },
         }
+        if !runs {
+            state.live_logs.settled(id).await;
+        }
     }
 }
 

@@ -86,9 +86,10 @@ impl Hub {
         self.lock().get(&worker).is_some_and(|presence| !presence.connections.is_empty())
     }
 
-    /// The workers that have a connection here.
-    fn connected(&self) -> Vec<i64> {
-        self.lock().iter().filter(|(_, presence)| !presence.connections.is_empty()).map(|(id, _)| *id).collect()
+    /// All workers that have a connection here.
+    pub fn connected(&self) -> Vec<i64> {
+        let workers = self.lock();
+        workers.iter().filter(|(_, presence)| !presence.connections.is_empty()).map(|(id, _)| *id).collect()
     }
 
     /// When the worker's closed connections last gave a sign of life, if it had any.

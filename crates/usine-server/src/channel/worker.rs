@@ -138,7 +138,7 @@ impl Session {
         let gone = async {
             // As it is now: a newer connection may have ended before this one.
             worker = WorkerManager(&state.database).get(worker.id).await?;
-            worker.mark_disconnected(&state.database, state.now()).await
+            worker.mark_disconnected(&state.database, heard).await
         };
         if let Err(error) = gone.await {
             tracing::error!(worker = worker.name, %error, "cannot note that the worker is gone");

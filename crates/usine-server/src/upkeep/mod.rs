@@ -5,13 +5,16 @@ mod expire;
 mod foreign;
 mod fsck;
 mod leases;
+mod presence;
 mod rests;
 mod storage;
 mod vacuum;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
+use usine_db::LiveLogManager;
 
 use crate::channel::remind;
 use crate::state::AppState;
@@ -19,6 +22,7 @@ use crate::state::AppState;
 pub use expire::{Expired, expire};
 pub use foreign::watch as watch_foreign_events;
 pub use fsck::{Finding, What, fsck};
+pub use presence::run as run_presence;
 pub use storage::{Removed, Storage, UpkeepError};
 pub use vacuum::{Logs, Vacuumed, vacuum};
 
@@ -28,7 +32,7 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// After a start, workers and followers come back first: expiry and vacuum wait so long, or their interval if that is shorter.
 const CALM: Duration = Duration::from_secs(300);
 
-/// Keeps house for as long as the server runs.
+/// Keeps house for as long as the server runs: the whole farm's if it leads, else only its own.
 pub async fn run(state: AppState) {
     let mut tick = interval(Duration::from_secs(u64::from(state.config.upkeep_interval)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,26 +47,38 @@ pub async fn run(state: AppState) {
                 if let Err(error) = swept {
                     tracing::error!(%error, "cannot sweep up; it tries again");
                 }
+                if state.leadership.since().is_some() {
+                    let old = state.now() - TimeDelta::seconds(i64::from(state.config.live_log_life));
+                    if let Err(error) = LiveLogManager(&state.database).forget(old).await {
+                        tracing::error!(%error, "cannot forget old live logs; it tries again");
+                    }
+                }
             }
         }
     }
 }
 
-/// Deletes what has expired, for as long as the server runs. Several servers on one database may do so at once: what one
-/// has locked, the others leave to it.
+/// Deletes what has expired, for as long as the server runs, whenever it leads. Administrators may do so at the same time: what
+/// one has locked, the others leave to it.
 pub async fn run_expiry(state: AppState) {
     let Some(mut tick) = calm_interval(state.config.expire_interval) else { return };
     while comes(&state, &mut tick).await {
+        if state.leadership.since().is_none() {
+            continue;
+        }
         if let Err(error) = expire(&state.storage(), state.now(), false, &state.shutdown).await {
             tracing::error!(%error, "cannot delete what has expired; it tries again");
         }
     }
 }
 
-/// Vacuums, for as long as the server runs.
+/// Vacuums, for as long as the server runs, whenever it leads.
 pub async fn run_vacuum(state: AppState) {
     let Some(mut tick) = calm_interval(state.config.vacuum_interval) else { return };
     while comes(&state, &mut tick).await {
+        if state.leadership.since().is_none() {
+            continue;
+        }
         if let Err(error) = vacuum(&state.storage(), &state.logs(), state.now(), false, &state.shutdown).await {
             tracing::error!(%error, "cannot vacuum; it tries again");
         }
@@ -86,11 +102,14 @@ async fn comes(state: &AppState, tick: &mut Interval) -> bool {
     }
 }
 
-/// One look at everything that the clock decides. What fails does not keep the rest from happening.
+/// One look at everything that the clock decides. What fails does not keep the rest from happening. Workers are reminded by
+/// the server to which they are connected.
 pub async fn look(state: &AppState) {
-    let done =
-        [leases::expire(state).await, deadlines::enforce(state).await, rests::end(state).await, remind(state).await];
-    for done in done {
+    let mut all = vec![remind(state).await];
+    if state.leadership.since().is_some() {
+        all.extend([leases::expire(state).await, deadlines::enforce(state).await, rests::end(state).await]);
+    }
+    for done in all {
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed; it tries again");
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use usine_db::artifact::FileUpload;
 use usine_db::expiry::BATCH;
-use usine_db::{ArtifactManager, EnrolmentManager, SessionManager};
+use usine_db::{ArtifactManager, EnrolmentManager, ServerManager, SessionManager};
 use usine_store::UploadName;
 
 use super::expire::{clear, contents};
@@ -16,7 +16,7 @@ use crate::live_log::LiveLogs;
 /// directories go at this age.
 pub(super) const ABANDONED: TimeDelta = TimeDelta::days(1);
 
-/// An upload without a staged file is forgotten after this long.
+/// An upload without a staged file is forgotten after this long. The file may be with another server.
 const EMPTY_UPLOAD: TimeDelta = TimeDelta::hours(1);
 
 /// Longer than any file takes to come under its final name.
@@ -137,7 +137,8 @@ async fn orphans(storage: &Storage<'_>, done: &mut Vacuumed, stop: &Cancellation
 /// Rows of uploads of which no byte is staged.
 async fn empty_uploads(storage: &Storage<'_>, now: DateTime<Utc>, done: &mut Vacuumed) -> Result<(), UpkeepError> {
     let artifacts = ArtifactManager(storage.database);
-    let before = now - EMPTY_UPLOAD;
+    let several = ServerManager(storage.database).list().await?.len() > 1;
+    let before = now - if several { ABANDONED } else { EMPTY_UPLOAD };
     for upload in artifacts.stale_uploads(before).await? {
         if is_staged(storage, &upload).await? {
             continue;

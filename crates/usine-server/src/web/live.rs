@@ -80,6 +80,11 @@ impl Default for Live {
 }
 
 impl Live {
+    /// The numbers of this server's life are its own: a page that another server has made is told at once to look again.
+    pub(crate) fn begin(&self, server: i64) {
+        self.version.store(server.unsigned_abs() << 24, Ordering::Release);
+    }
+
     /// Grows with each change.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)

@@ -1,28 +1,51 @@
 //! What the stories about stores and uploads share.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod s3;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use usine_store::{Chunk, FileId, FileStore, LocalStore, StoreError, UploadError, UploadName, Uploads};
+use usine_store::{
+    Chunk, FileId, FileStore, LocalStore, S3Settings, S3Store, StoreError, UploadError, UploadName, Uploads,
+};
 
 /// A machine with a store and a staging area on one file system.
 pub struct Machine {
     pub dir: tempfile::TempDir,
-    pub store: LocalStore,
+    pub store: Arc<dyn FileStore>,
     pub uploads: Uploads,
 }
 
 impl Machine {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("store")).await.unwrap();
+        let store = Arc::new(LocalStore::open(dir.path().join("store")).await.unwrap());
         let uploads = Uploads::open(dir.path().join("uploads")).await.unwrap();
         Self { dir, store, uploads }
+    }
+
+    /// The same with a store on S3.
+    pub async fn with_s3(server: &s3::S3) -> Self {
+        Self { store: Arc::new(open_s3(&s3_settings(server)).await.unwrap()), ..Self::new().await }
+    }
+
+    /// What the store says that it has.
+    pub async fn contents(&self) -> Vec<FileId> {
+        let mut ids = Vec::new();
+        for first_byte in 0..=u8::MAX {
+            let listing = self.store.list(first_byte).await.unwrap();
+            assert_eq!(listing.strange, [PathBuf::new(); 0]);
+            assert!(listing.files.iter().all(|file| file.id.sha256[0] == first_byte && file.size == file.id.size));
+            ids.extend(listing.files.iter().map(|file| file.id));
+        }
+        ids
     }
 
     /// A file somewhere outside the store.
@@ -50,6 +73,28 @@ impl Machine {
     pub async fn send(&self, name: &UploadName, offset: u64, size: u64, body: &[u8]) -> Result<u64, UploadError> {
         self.uploads.write_chunk(name, chunk(offset, Some(body.len() as u64), size), pieces(body)).await
     }
+}
+
+pub fn s3_settings(server: &s3::S3) -> S3Settings {
+    S3Settings {
+        endpoint: server.endpoint(),
+        bucket: s3::BUCKET.to_owned(),
+        region: "us-east-1".to_owned(),
+        prefix: "some/where".to_owned(),
+        access_key: s3::ACCESS_KEY.to_owned(),
+        secret_key: s3::SECRET_KEY.to_owned(),
+    }
+}
+
+/// A store whose names are numbers.
+pub async fn open_s3(settings: &S3Settings) -> Result<S3Store, StoreError> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let random = || {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        bytes
+    };
+    S3Store::open(settings, Arc::new(random)).await
 }
 
 pub fn files_below(directory: &Path) -> Vec<PathBuf> {

@@ -152,7 +152,12 @@ impl News {
     /// Looks where the work request stands. Its log may be a new one: it is closed when its worker loses it.
     async fn look(&mut self) -> ApiResult<()> {
         match WorkRequestManager(&self.state.database).get_or_none(self.row.id).await? {
-            Some(row) => self.row = row,
+            Some(row) => {
+                if is_over(&row) && !is_over(&self.row) {
+                    self.state.live_logs.settled(row.id).await;
+                }
+                self.row = row;
+            }
             // Deleted.
             None => self.ended = true,
         }

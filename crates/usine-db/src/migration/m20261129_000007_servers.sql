@@ -1,0 +1,26 @@
+-- Several servers on one database.
+
+-- A life of a server: a new row with each start. It is removed when the server ends, or when another one notes that it is dead.
+CREATE TABLE server (
+    id {id},
+    name TEXT NOT NULL,
+    started_at {time} NOT NULL,
+    last_seen {time} NOT NULL
+);
+
+-- Where the worker is connected, or was last; and when it was last seen, as of its last disconnection.
+ALTER TABLE worker ADD COLUMN server_id BIGINT;
+ALTER TABLE worker ADD COLUMN last_seen {time};
+
+-- The life of the server that wrote the event; null: a command, or a server from before this.
+ALTER TABLE event ADD COLUMN origin BIGINT;
+
+-- Live logs, as the servers tell each other: bytes from a place in the log on. Empty ones mark the end.
+CREATE TABLE live_log_piece (
+    work_request_id BIGINT NOT NULL REFERENCES work_request (id) ON DELETE CASCADE,
+    begin_at BIGINT NOT NULL,
+    data {bytes} NOT NULL,
+    written_at {time} NOT NULL,
+    PRIMARY KEY (work_request_id, begin_at)
+);
+CREATE INDEX live_log_piece_written ON live_log_piece (written_at);
