@@ -112,6 +112,10 @@ impl Factory {
             for id in &noted.accepted {
                 assert!(rows.iter().any(|row| row.id == *id), "{id} was accepted, and is not there");
             }
+            // What a person was told has failed may have been made, but once.
+            let submitted = rows.iter().filter(|row| row.supersedes_id.is_none()).count();
+            let failed: u32 = noted.failed.values().sum();
+            assert!(submitted <= noted.accepted.len() + failed as usize, "{submitted} made: {:?}", noted.failed);
             let given_up = rows.iter().filter(|row| *row.status == Statuses::Aborted).count();
             println!(
                 "{} accepted, {} made, {given_up} given up or replaced; people were told {:?}",

@@ -84,6 +84,8 @@ async fn work_off(turn: Turn) {
         let done = transact!(turn.0, tx => { perform(&tx, &batch).await });
         match done {
             Ok(answers) => batch.answer(answers),
+            // They may have been done: once more would be twice. Whoever waits hears that it is not known.
+            Err(Error::Interrupted) => drop(batch),
             Err(error) => batch.one_by_one(&turn.0, error).await,
         }
     }

@@ -111,12 +111,15 @@ impl Error {
         }
     }
 
-    /// An error of a commit. Whether something was changed is not known if the connection broke.
+    /// An error of a commit. When the database itself says no, nothing was changed. When its answer is missing, nobody knows: that
+    /// must not be tried again.
     pub(crate) fn of_commit(error: DbErr) -> Self {
-        match Self::from(error) {
-            Self::Unreachable(error) => Self::Database(error),
-            other => other,
+        let refused = matches!(sqlx_error(&error), Some(sqlx::Error::Database(_))) && !is_unreachable(&error);
+        if refused {
+            return Self::from(error);
         }
+        tracing::error!(%error, "the answer to a commit is missing: whether it was made is not known");
+        Self::Interrupted
     }
 
     /// Whether trying the whole transaction again may help: serialization failure and deadlock (PostgreSQL 40001,
@@ -150,7 +153,14 @@ fn is_unreachable(error: &DbErr) -> bool {
         return true;
     }
     match sqlx_error(error) {
-        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => true,
+        // A connection that is closed as soon as it is made is a breach of the protocol to sqlx.
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::WorkerCrashed,
+        ) => true,
         Some(sqlx::Error::Database(database)) => database.code().is_some_and(|code| {
             code.starts_with("08") || ["57P01", "57P02", "57P03", "53300"].contains(&code.as_ref())
         }),

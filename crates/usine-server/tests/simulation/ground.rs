@@ -39,7 +39,8 @@ impl Entropy for SeededEntropy {
 
 /// A factory with a user and workers that nobody has used yet.
 pub struct Template {
-    directory: TempDir,
+    /// Its database, in bytes: a directory would outlive the process.
+    bytes: Vec<u8>,
     /// Key of the user.
     pub user: String,
     /// Id and key of each worker.
@@ -77,7 +78,7 @@ impl Template {
 
     /// A copy of its database.
     pub fn copy_to(&self, to: &Path) {
-        std::fs::copy(database(self.directory.path()), database(to)).unwrap();
+        std::fs::write(database(to), &self.bytes).unwrap();
     }
 
     async fn make() -> Self {
@@ -86,7 +87,7 @@ impl Template {
         let entropy = Arc::new(SeededEntropy { seed: u64::MAX, count: AtomicU64::new(0) });
         let config = config(directory.path());
         let state = usine_server::open(config, clock.clone(), entropy.clone(), CancellationToken::new()).await.unwrap();
-        let (database, now) = (&state.database, clock.now());
+        let (file, database, now) = (database(directory.path()), &state.database, clock.now());
         let (user, _) = UserManager(database).create("alice", "alice@example.org", &*entropy, now).await.unwrap();
         let spec = TokenSpec { enabled: true, ..TokenSpec::of_user(user.id) };
         let token = TokenManager(database).create(spec, &*entropy, now).await.unwrap();
@@ -105,6 +106,7 @@ impl Template {
             workers.push((worker.id, key.reveal().to_owned()));
         }
         state.database.close().await;
-        Self { directory, user: token.key.reveal().to_owned(), workers }
+        let bytes = std::fs::read(file).unwrap();
+        Self { bytes, user: token.key.reveal().to_owned(), workers }
     }
 }
