@@ -31,7 +31,7 @@ pub struct Farm {
     pub token: String,
     pub sql: DatabaseConnection,
     database: String,
-    _s3: S3,
+    store: S3,
 }
 
 impl Farm {
@@ -54,7 +54,7 @@ impl Farm {
             token: String::new(),
             sql,
             database,
-            _s3: s3,
+            store: s3,
         };
         farm.write("secret", SECRET_KEY);
         for (number, (address, _)) in farm.servers.iter().enumerate() {
@@ -64,7 +64,7 @@ impl Farm {
                  secret-key-file = {:?}\n",
                 farm.path().join(format!("data-{number}")),
                 LEASE.as_secs(),
-                farm._s3.endpoint(),
+                farm.store.endpoint(),
                 farm.path().join("secret"),
             );
             farm.write(&format!("server-{number}.toml"), &config);

@@ -39,7 +39,7 @@ async fn two_copies_go_together() {
     assert_eq!(machine.store.aside().await.unwrap(), std::slice::from_ref(&aside));
     assert_eq!(machine.read(id, 0..7).await.unwrap(), b"content", "a reader does not mind");
     machine.store.discard(aside).await.unwrap();
-    assert_eq!(copies(), [PathBuf::new(); 0]);
+    assert!(copies().is_empty(), "{:?}", copies());
     assert!(matches!(machine.read(id, 0..7).await, Err(StoreError::NotFound { .. })), "the name was remembered");
 }
 

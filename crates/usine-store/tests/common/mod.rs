@@ -41,7 +41,7 @@ impl Machine {
         let mut ids = Vec::new();
         for first_byte in 0..=u8::MAX {
             let listing = self.store.list(first_byte).await.unwrap();
-            assert_eq!(listing.strange, [PathBuf::new(); 0]);
+            assert!(listing.strange.is_empty(), "{:?}", listing.strange);
             assert!(listing.files.iter().all(|file| file.id.sha256[0] == first_byte && file.size == file.id.size));
             ids.extend(listing.files.iter().map(|file| file.id));
         }
