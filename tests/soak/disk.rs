@@ -87,7 +87,7 @@ fn a_full_disk_refuses_and_recovers() {
         assert!(begin.elapsed() < Duration::from_secs(60), "a full disk takes everything");
         match disk.submit() {
             (Some(0), made, _) => accepted.push(serde_json::from_str::<Value>(&made).unwrap()["id"].as_i64().unwrap()),
-            (_, _, refusal) => break refusal,
+            (code, said, refusal) => break format!("{code:?} {said}{refusal}"),
         }
     };
     assert!(refusal.contains("disk is full"), "{refusal}");

@@ -34,7 +34,8 @@ fn nothing_is_lost_or_doubled_by_a_bad_network_to_postgresql() {
         println!("{line}");
     }
     println!("connections that broke: {}", proxy.broken());
-    assert!(noted.accepted.len() > 20 && proxy.broken() > 0, "no bad weather, or nobody noticed");
+    let accepted = noted.accepted.len();
+    assert!(accepted > 10 && proxy.broken() > 0, "no bad weather, or nobody noticed: {accepted} accepted");
     factory.finish(&noted);
     drop(proxy);
     runtime.block_on(postgres::drop_database(&name));

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use common::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use usine_store::{FileStore, Put, StoreError, UploadError};
+use usine_store::{Put, StoreError, UploadError};
 
 /// Set in the limited process.
 const INSIDE: &str = "USINE_STORE_TEST_LIMITED";
