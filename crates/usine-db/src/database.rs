@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
@@ -106,6 +107,9 @@ impl Database {
                         .busy_timeout(Duration::from_secs(10))
                         .foreign_keys(true)
                         .statement_cache_capacity(256)
+                })
+                .map_sqlx_sqlite_pool_opts(|pool| {
+                    pool.after_release(|connection, _| Box::pin(async move { is_at_rest(connection).await }))
                 })
                 .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine").statement_cache_capacity(256));
             options
@@ -309,6 +313,18 @@ impl Database {
             other => Some(other),
         }
     }
+}
+
+/// Whether a connection to SQLite has no transaction open; else the pool closes it.
+///
+/// When the disk is full, SQLite rolls a transaction back by itself. The driver's own roll-back then fails, and the driver
+/// takes the next transaction for one inside of another, whose commit commits nothing.
+async fn is_at_rest(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A roll-back may still be under way: it comes before the answer.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// 2, 4, 8, … milliseconds, each with a spread so that two who collided do not meet again.

@@ -69,7 +69,12 @@ pub struct Visitor {
 impl Visitor {
     /// Whoever sends this request, if the route admits them.
     pub async fn of(state: &AppState, parts: &Parts) -> ApiResult<Self> {
-        Self::among(state, parts, state.memory.now(&state.database).await?).await
+        let known = match presented_key(parts) {
+            Some(_) => state.memory.now(&state.database).await?,
+            // Of browsers nothing is remembered.
+            None => Arc::default(),
+        };
+        Self::among(state, parts, known).await
     }
 
     async fn among(state: &AppState, parts: &Parts, known: Arc<Known>) -> ApiResult<Self> {
