@@ -272,8 +272,16 @@ impl Browser {
         assert!(entries.is_empty(), "{entries:#?} on {}", self.page());
     }
 
+    /// A link goes to one place, and a page that is changed in place is changed in the right one.
+    pub fn names_nothing_twice(&self) {
+        let script = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+            return ids.filter((id, at) => ids.indexOf(id) !== at);";
+        assert_eq!(self.script(script, vec![]), json!([]), "ids that are there twice on {}", self.address());
+    }
+
     /// All that every page must be: accessible in light and dark, narrow enough for a phone, without complaints.
     pub fn is_in_order(&self) {
+        self.names_nothing_twice();
         self.light();
         self.is_accessible();
         self.dark();

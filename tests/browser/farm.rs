@@ -180,7 +180,7 @@ impl Farm {
         assert!(alice.count(".log-rows mark") > 0);
         alice.fill(search, ":12");
         alice.enter();
-        alice.eventually("an address of the line", || alice.address().ends_with("#L12"));
+        alice.eventually("an address of the line", || alice.address().ends_with("#log-12"));
         assert!(alice.text_of(".log-rows .selected").starts_with("12"));
         let line = alice.text_of(".log-rows .selected");
         alice.reload();

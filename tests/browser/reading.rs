@@ -88,7 +88,7 @@ fn reads_a_log(browser: &Browser, build: i64) {
     let earlier = range();
     assert!(earlier.0 < first && earlier.1 > earlier.0, "{earlier:?}");
     browser.click_link(&earlier.0.to_string());
-    assert!(browser.address().ends_with(&format!("#L{}", earlier.0)));
+    assert!(browser.address().ends_with(&format!("#log-{}", earlier.0)));
     browser.click_link("Later");
     assert!(range().1 > earlier.1);
 }

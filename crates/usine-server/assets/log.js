@@ -135,7 +135,7 @@ class Log {
 			else {
 				row = this.row.cloneNode(true);
 				row.firstChild.textContent = n;
-				row.firstChild.href = "#L" + n;
+				row.firstChild.href = "#log-" + n;
 				this.rows.set(n, row);
 				this.box.insertBefore(row, next);
 				this.fill(n, row);
@@ -241,7 +241,7 @@ class Log {
 	}
 
 	fromHash() {
-		const found = /^#L(\d+)(?:-L(\d+))?$/.exec(location.hash);
+		const found = /^#log-(\d+)(?:-(\d+))?$/.exec(location.hash);
 		if (found) this.show(+found[1], +(found[2] ?? found[1]));
 		return found;
 	}
@@ -266,7 +266,7 @@ class Log {
 
 	link() {
 		const [from, to] = this.range;
-		history.replaceState(history.state, "", from === to ? `#L${from}` : `#L${from}-L${to}`);
+		history.replaceState(history.state, "", from === to ? `#log-${from}` : `#log-${from}-${to}`);
 	}
 
 	find(direction) {

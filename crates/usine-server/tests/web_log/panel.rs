@@ -33,14 +33,14 @@ stories! {
         assert!(shown.contains("</span>line 3000 &#60;b&#62;&#38;\n</span>"), "{shown}");
         assert!(shown.contains("<abbr class=\"log-mark\" title=\"standard error\">E</abbr>on standard error"));
         assert!(shown.contains("<abbr class=\"log-mark\" title=\"the worker itself\">W</abbr>by the worker"));
-        assert!(shown.contains(&format!("<a href=\"{}?log=2553#L2553\">Earlier</a>", page(id))), "{shown}");
+        assert!(shown.contains(&format!("<a href=\"{}?log=2553#log-2553\">Earlier</a>", page(id))), "{shown}");
         assert!(!shown.contains("Later</a>") && shown.contains(&format!("href=\"{}log/download/\"", page(id))));
         assert!(!shown.contains(" style=") && !shown.contains(" on") || !shown.contains(" onclick"), "the policy forbids it");
 
         let around = html(&server, id, Some(1000)).await.unwrap();
         assert!(has(&around, 750) && has(&around, 1249) && !has(&around, 749) && !has(&around, 1250));
-        assert!(around.contains("class=\"log-line selected\" id=\"L1000\""));
-        assert!(around.contains("?log=500#L500\">Earlier") && around.contains("?log=1499#L1499\">Later"), "{around}");
+        assert!(around.contains("class=\"log-line selected\" id=\"log-1000\""));
+        assert!(around.contains("?log=500#log-500\">Earlier") && around.contains("?log=1499#log-1499\">Later"), "{around}");
         for (line, first, last) in [(0, 1, 500), (1, 1, 500), (u64::MAX, 2752, 3002)] {
             let shown = html(&server, id, Some(line)).await.unwrap();
             assert!(has(&shown, first) && has(&shown, last) && !has(&shown, first - 1), "{line}");

@@ -88,13 +88,13 @@ impl LocalStore {
         target: &Path,
         mut work: impl FnMut() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        const MAX_TRIES: u32 = 5;
+        const MAX_TRIES: u32 = 20;
         let Some(parent) = target.parent() else { return work() };
         let mut tries = 1;
         loop {
-            make_directories(parent, DIRECTORY_MODE)
-                .map_err(|error| StoreError::io("make the directory", parent, error))?;
-            match work() {
+            // While the lower directories are made, the upper ones may be pruned as well.
+            let made = make_directories(parent, DIRECTORY_MODE);
+            match made.map_err(|error| StoreError::io("make the directory", parent, error)).and_then(|()| work()) {
                 Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < MAX_TRIES => {
                     tries += 1;
                 }
