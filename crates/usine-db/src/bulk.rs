@@ -1,7 +1,7 @@
 //! Many rows with few statements.
 //!
-//! Engines and driver remember statements by their text. So that few texts exist, lists come in lengths that are powers of
-//! two: insertions are cut into such pieces, lists of ids are filled up with repetitions.
+//! Engines and driver remember statements by their text. So that few texts exist, insertions are cut into pieces of certain
+//! lengths, and lists of ids are filled up with repetitions until their length is a power of two.
 
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Iterable, PrimaryKeyToColumn, PrimaryKeyTrait,
@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Most rows of one statement: SQLite takes 32,766 parameters, and a text that long is slow to parse.
 const MOST: usize = 64;
 
+/// So many rows, or fewer, are one statement.
+const FEW: usize = 16;
+
 /// Inserts rows, and tells their ids in the order of the rows.
 pub(crate) async fn insert<A>(connection: &impl ConnectionTrait, rows: Vec<A>) -> Result<Vec<i64>>
 where
@@ -20,23 +23,38 @@ where
     <A::Entity as EntityTrait>::PrimaryKey: PrimaryKeyTrait<ValueType = i64> + PrimaryKeyToColumn + Iterable,
 {
     let mut ids = Vec::with_capacity(rows.len());
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let length = piece(rest.len());
-        let after = rest.split_off(length);
+    for rows in pieces(rows) {
         let mut inserted =
-            A::Entity::insert_many(rest).exec_with_returning_keys(connection).await.map_err(Error::from)?;
+            A::Entity::insert_many(rows).exec_with_returning_keys(connection).await.map_err(Error::from)?;
         // Both engines number the rows in their order, but promise nothing about that of the answer.
         inserted.sort_unstable();
         ids.extend(inserted);
-        rest = after;
     }
     Ok(ids)
 }
 
-/// The largest power of two that is not above the length, and not above the most.
+/// Inserts rows whose ids nobody needs.
+pub(crate) async fn write<A>(connection: &impl ConnectionTrait, rows: Vec<A>) -> Result<()>
+where
+    A: ActiveModelTrait + Send,
+{
+    for rows in pieces(rows) {
+        A::Entity::insert_many(rows).exec_without_returning(connection).await?;
+    }
+    Ok(())
+}
+
+fn pieces<T>(mut rows: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let after = rows.split_off(if rows.is_empty() { return None } else { piece(rows.len()) });
+        Some(std::mem::replace(&mut rows, after))
+    })
+}
+
+/// How many of so many rows the next statement takes: all of a few, else the largest multiple of eight up to the most. Each
+/// statement costs as much as some rows, each text takes memory in each connection.
 pub(crate) fn piece(length: usize) -> usize {
-    (1 << length.ilog2()).min(MOST)
+    if length <= FEW { length } else { (length - length % 8).min(MOST) }
 }
 
 /// The ids, the last one repeated until their number is a power of two.
@@ -54,7 +72,7 @@ mod tests {
 
     #[test]
     fn few_lengths() {
-        assert_eq!([1, 2, 3, 7, 8, 63, 64, 1000].map(piece), [1, 2, 2, 4, 8, 32, 64, 64]);
+        assert_eq!([1, 3, 16, 17, 23, 63, 64, 1000].map(piece), [1, 3, 16, 16, 16, 56, 64, 64]);
         assert_eq!(padded([]), [0; 0]);
         assert_eq!(padded([5]), [5]);
         assert_eq!(padded([5, 6, 7]), [5, 6, 7, 7]);

@@ -11,13 +11,15 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
+use serde_json::Value;
 use usine_model::fair_share::{DEFAULT_WEIGHT, Share};
 use usine_model::matching::RequirementSet;
+use usine_model::work_request::TaskType;
 
 use crate::entity::{lane, requirement_set, user, work_request, workspace};
 use crate::work_request::WorkRequest;
 use crate::worker::occupying;
-use crate::{Database, Error, Result, bulk};
+use crate::{Database, Error, Result, Text, bulk};
 
 pub use lane::Model as Lane;
 
@@ -32,6 +34,39 @@ pub struct QueueHead {
     pub priority: i32,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
+}
+
+/// What a work request asks for that is to be assigned.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Wish {
+    /// Its id.
+    pub id: i64,
+    /// Where it belongs.
+    pub workspace_id: i64,
+    /// Who submitted it.
+    pub created_by_id: i64,
+    /// Where it runs.
+    pub task_type: Text<TaskType>,
+    /// Name of the task.
+    pub task_name: String,
+    /// The data that are used: the configured ones, or those that were submitted.
+    pub task_data: Value,
+    /// Tags that it provides.
+    pub scheduler_tags_provided: Value,
+}
+
+impl From<&WorkRequest> for Wish {
+    fn from(row: &WorkRequest) -> Self {
+        Self {
+            id: row.id,
+            workspace_id: row.workspace_id,
+            created_by_id: row.created_by_id,
+            task_type: row.task_type,
+            task_name: row.task_name.clone(),
+            task_data: row.used_task_data().clone(),
+            scheduler_tags_provided: row.scheduler_tags_provided.clone(),
+        }
+    }
 }
 
 /// How many work requests of an owner a worker has.
@@ -140,10 +175,25 @@ impl QueueManager<'_> {
         Statement::from_sql_and_values(self.0.backend(), sql, values)
     }
 
-    /// The work requests of these ids, in no order.
-    pub async fn rows(&self, ids: &[i64]) -> Result<Vec<WorkRequest>> {
-        let ids = bulk::padded(ids.iter().copied());
-        Ok(work_request::Entity::find().filter(work_request::Column::Id.is_in(ids)).all(self.0.reader()).await?)
+    /// What these work requests ask for, in no order.
+    pub async fn wishes(&self, ids: &[i64]) -> Result<Vec<Wish>> {
+        let used = Func::coalesce([
+            Expr::col((work_request::Entity, work_request::Column::ConfiguredTaskData)),
+            Expr::col((work_request::Entity, work_request::Column::TaskData)),
+        ]);
+        let rows = work_request::Entity::find()
+            .select_only()
+            .columns([
+                work_request::Column::Id,
+                work_request::Column::WorkspaceId,
+                work_request::Column::CreatedById,
+                work_request::Column::TaskType,
+                work_request::Column::TaskName,
+                work_request::Column::SchedulerTagsProvided,
+            ])
+            .expr_as(used, "task_data")
+            .filter(work_request::Column::Id.is_in(bulk::padded(ids.iter().copied())));
+        Ok(rows.into_model().all(self.0.reader()).await?)
     }
 
     /// What is on workers: how many pending and running work requests of each owner each worker has.

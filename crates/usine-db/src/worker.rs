@@ -24,7 +24,7 @@ use crate::entity::{token, work_request, worker};
 use crate::neighbour::Place;
 use crate::server::{connect, disconnect};
 use crate::token::{NewToken, Token, TokenSpec, activation_spec, insert as insert_token, set_enabled};
-use crate::work_request::de_assign_all;
+use crate::work_request::{de_assign_all, has_status};
 use crate::{Database, Error, Result, Text};
 
 pub use worker::Model as Worker;
@@ -228,14 +228,10 @@ impl WorkerManager<'_> {
             )
     }
 
-    /// The workers that could be given work if they had room: connected, with an enabled token; the longest connected
-    /// first. Ids only, because the rest of them rarely changes.
-    pub async fn ready(&self) -> Result<Vec<i64>> {
-        let enabled = Condition::any()
-            .add(token::Column::Enabled.eq(true))
-            .add(worker::Column::WorkerType.eq(Text(WorkerType::Celery)));
-        let ready = self.connected().left_join(token::Entity).filter(enabled);
-        Ok(ready.select_only().column(worker::Column::Id).into_tuple().all(self.0.reader()).await?)
+    /// The ids of those: connections come and go, the rest of a worker rarely changes.
+    pub async fn connected_ids(&self) -> Result<Vec<i64>> {
+        let ids = self.connected().select_only().column(worker::Column::Id);
+        Ok(ids.into_tuple().all(self.0.reader()).await?)
     }
 
     /// The workers whose tokens are not enabled.
@@ -402,7 +398,7 @@ impl Worker {
 
     /// What the worker runs.
     pub fn running_work_requests(&self) -> Select<work_request::Entity> {
-        self.assigned_work_requests().filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+        self.assigned_work_requests().filter(has_status(Statuses::Running))
     }
 
     /// Whether anything pending or running is assigned to the worker.

@@ -24,3 +24,6 @@ CREATE TABLE live_log_piece (
     PRIMARY KEY (work_request_id, begin_at)
 );
 CREATE INDEX live_log_piece_written ON live_log_piece (written_at);
+
+-- The workers that are there, longest connected first: the scheduler looks at them each time.
+CREATE INDEX worker_connected ON worker (connected_at, id) WHERE connected_at IS NOT NULL;

@@ -10,13 +10,14 @@ use serde_json::Value;
 use usine_model::event::EventKind;
 use usine_model::work_request::Statuses;
 
+use super::has_status;
 use super::{WorkRequest, WorkRequestManager};
 use crate::batch::{Asked, Job, Waiting};
 use crate::database::WriteTransaction;
 use crate::entity::event::NewEvent;
 use crate::entity::{work_request, worker};
 use crate::worker::{Worker, occupying};
-use crate::{Database, Result, Text, bulk};
+use crate::{Database, Result, bulk};
 
 /// A choice of the scheduler.
 #[derive(Debug, Clone)]
@@ -114,7 +115,7 @@ async fn free(tx: &WriteTransaction, ids: impl Iterator<Item = i64>) -> Result<B
         .select_only()
         .column(work_request::Column::Id)
         .filter(work_request::Column::Id.is_in(bulk::padded(ids)))
-        .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
+        .filter(has_status(Statuses::Pending))
         .filter(work_request::Column::WorkerId.is_null())
         .order_by_asc(work_request::Column::Id)
         .lock_exclusive()

@@ -8,6 +8,7 @@ use usine_model::output_data::{Confirmation, OutputData};
 use usine_model::work_request::{Results, Statuses, TaskType};
 
 use super::create::{SchedulerTags, mark_pending};
+use super::has_status;
 use super::{WorkRequest, WorkRequestManager, change, load, mark_aborted, mark_completed, mark_running};
 use crate::database::{WriteTransaction, transact};
 use crate::entity::work_request;
@@ -143,7 +144,7 @@ impl WorkRequestManager<'_> {
         let ready = work_request::Entity::find()
             // In the words of the partial index, which only then is used.
             .filter(Expr::cust(r#""work_request"."status" IN ('blocked', 'pending', 'running')"#))
-            .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
+            .filter(has_status(Statuses::Pending))
             .filter(work_request::Column::TaskType.eq(Text(TaskType::Wait)))
             .order_by_asc(work_request::Column::Id)
             .all(self.0.reader())

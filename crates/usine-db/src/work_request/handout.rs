@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, Func};
+use sea_orm::sea_query::{Expr, Query, UnionType};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, NotSet, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
-    Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, JoinType, NotSet, QueryFilter, QueryOrder,
+    QuerySelect, RelationTrait, Set,
 };
 use serde_json::json;
 use usine_model::entropy::Entropy;
@@ -21,6 +21,7 @@ use usine_model::token::{TokenHash, TokenKey, TokenType};
 use usine_model::work_request::{Results, Statuses};
 
 use super::create::with_retry_count;
+use super::has_status;
 use super::retry::{RetryError, RetryReason, retry};
 use super::{
     AttemptOutcome, WorkRequest, WorkRequestManager, de_assign, end_attempt, load, mark_aborted, mark_completed,
@@ -106,7 +107,7 @@ impl WorkRequestManager<'_> {
             .join(JoinType::InnerJoin, attempt::Relation::WorkRequest.def().rev())
             .filter(attempt::Column::TokenHash.eq(own.0.clone()))
             .filter(attempt::Column::EndedAt.is_null())
-            .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+            .filter(has_status(Statuses::Running))
             .limit(2)
             .all(self.0.reader())
             .await?;
@@ -243,7 +244,7 @@ async fn hand_out(tx: &WriteTransaction, jobs: Vec<(usize, &HandOut)>) -> Result
         .lock_exclusive()
         .all(tx.connection())
         .await?;
-    let with_keys = bulk::padded(held.iter().map(|row| row.id));
+    let numbers = last_numbers(tx, held.iter().map(|row| row.id)).await?;
     let mut by_worker: HashMap<i64, Vec<WorkRequest>> = HashMap::new();
     for row in held {
         by_worker.entry(row.worker_id.unwrap_or_default()).or_default().push(row);
@@ -258,10 +259,36 @@ async fn hand_out(tx: &WriteTransaction, jobs: Vec<(usize, &HandOut)>) -> Result
         }
     }
     start(tx, &begun).await?;
-    // Deletes the keys of everything that these workers have.
-    token::Entity::delete_many().filter(token::Column::WorkRequestId.is_in(with_keys)).exec(tx.connection()).await?;
-    begin_attempts(tx, &begun).await?;
+    // Keys of everything that these workers have had before.
+    if !numbers.is_empty() {
+        let ids = bulk::padded(numbers.keys().copied());
+        token::Entity::delete_many().filter(token::Column::WorkRequestId.is_in(ids)).exec(tx.connection()).await?;
+    }
+    begin_attempts(tx, &begun, &numbers).await?;
     Ok(places)
+}
+
+/// The number of the last attempt of each of these work requests that has had any; 0 if it has only a key.
+async fn last_numbers(tx: &WriteTransaction, ids: impl Iterator<Item = i64>) -> Result<HashMap<i64, i32>> {
+    let ids = bulk::padded(ids);
+    let keys = Query::select()
+        .column(token::Column::WorkRequestId)
+        .expr(Expr::val(0))
+        .from(token::Entity)
+        .and_where(token::Column::WorkRequestId.is_in(ids.iter().copied()))
+        .to_owned();
+    let attempts = Query::select()
+        .columns([attempt::Column::WorkRequestId, attempt::Column::Number])
+        .from(attempt::Entity)
+        .and_where(attempt::Column::WorkRequestId.is_in(ids))
+        .union(UnionType::All, keys)
+        .to_owned();
+    let mut numbers = HashMap::new();
+    for row in tx.connection().query_all(&attempts).await? {
+        let (id, number): (i64, i32) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        numbers.entry(id).and_modify(|last: &mut i32| *last = number.max(*last)).or_insert(number);
+    }
+    Ok(numbers)
 }
 
 /// What the worker runs next. What it has running, it has lost.
@@ -300,7 +327,7 @@ async fn start(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()> {
         .col_expr(work_request::Column::Status, Expr::value(Text(Statuses::Running)))
         .col_expr(work_request::Column::StartedAt, Expr::value(Some(now)))
         .filter(work_request::Column::Id.is_in(bulk::padded(started)))
-        .filter(work_request::Column::Status.eq(Text(Statuses::Pending)))
+        .filter(has_status(Statuses::Pending))
         .exec(tx.connection())
         .await?;
     Ok(())
@@ -345,7 +372,7 @@ async fn give_up(tx: &WriteTransaction, row: WorkRequest, now: DateTime<Utc>) ->
 }
 
 /// Gives the workers their keys, if they are to have some, and writes the attempts down.
-async fn begin_attempts(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()> {
+async fn begin_attempts(tx: &WriteTransaction, begun: &[Next<'_>], numbers: &HashMap<i64, i32>) -> Result<()> {
     if begun.is_empty() {
         return Ok(());
     }
@@ -355,23 +382,13 @@ async fn begin_attempts(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()>
             tokens.push(token_row(&key_of(row.id, job.now), hash, job.now)?);
         }
     }
-    bulk::insert(tx.connection(), tokens).await?;
-    let before: Vec<(i64, i32)> = attempt::Entity::find()
-        .select_only()
-        .column(attempt::Column::WorkRequestId)
-        .expr(Func::max(Expr::col((attempt::Entity, attempt::Column::Number))))
-        .filter(attempt::Column::WorkRequestId.is_in(bulk::padded(begun.iter().map(|next| next.row.id))))
-        .group_by(attempt::Column::WorkRequestId)
-        .into_tuple()
-        .all(tx.connection())
-        .await?;
-    let before: HashMap<i64, i32> = before.into_iter().collect();
+    bulk::write(tx.connection(), tokens).await?;
     let attempts = begun.iter().map(|Next { job, row }| {
         let (Credential::Fresh(hash) | Credential::Own(hash)) = &job.credential;
         attempt::ActiveModel {
             id: NotSet,
             work_request_id: Set(row.id),
-            number: Set(before.get(&row.id).copied().unwrap_or(0).saturating_add(1)),
+            number: Set(numbers.get(&row.id).copied().unwrap_or(0).saturating_add(1)),
             worker_id: Set(Some(job.worker.id)),
             worker_name: Set(job.worker.name.clone()),
             token_hash: Set(hash.0.clone()),
@@ -381,7 +398,7 @@ async fn begin_attempts(tx: &WriteTransaction, begun: &[Next<'_>]) -> Result<()>
             result: Set(Text(Results::None)),
         }
     });
-    bulk::insert(tx.connection(), attempts.collect()).await?;
+    bulk::write(tx.connection(), attempts.collect()).await?;
     Ok(())
 }
 

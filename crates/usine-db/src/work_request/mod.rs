@@ -27,6 +27,7 @@ use crate::entity::{attempt, token, work_request, worker};
 use crate::neighbour::Place;
 use crate::worker::occupying;
 use crate::{Database, Error, Result, Text};
+pub(crate) use manager::has_status;
 
 pub(crate) use assign::Assign;
 pub use assign::Assignment;
@@ -125,15 +126,7 @@ impl WorkRequest {
 
     /// What it left behind besides artifacts.
     pub fn output(&self) -> Result<OutputData> {
-        match &self.output_data {
-            None => Ok(OutputData::default()),
-            Some(data) => serde_json::from_value(data.clone()).map_err(|error| Error::Inconsistent {
-                table: "work_request",
-                id: self.id,
-                column: "output_data",
-                problem: error.to_string(),
-            }),
-        }
+        output(self.id, self.output_data.as_ref())
     }
 
     /// Takes the worker from it: pending again, not started. `false` (and a warning) if it is not pending or running.
@@ -285,7 +278,7 @@ async fn change(
     let written = work_request::Entity::update_many()
         .set(change)
         .filter(work_request::Column::Id.eq(from.id))
-        .filter(work_request::Column::Status.eq(from.status))
+        .filter(has_status(*from.status))
         .exec(tx.connection())
         .await?;
     let row = load(tx, from.id).await?;
@@ -336,7 +329,7 @@ async fn mark_completed(
         status: Set(Text(Statuses::Completed)),
         result: Set(Text(result)),
         completed_at: Set(Some(now)),
-        output_data: Set(merged_output(&row, output)?),
+        output_data: Set(merged_output(row.id, row.output_data.as_ref(), output)?),
         ..Default::default()
     };
     let row = change(tx, &row, Statuses::Completed, completed).await?;
@@ -360,7 +353,7 @@ async fn mark_aborted(
         completed_at: Set(Some(now)),
         aborted_by_id: Set(user_id),
         delayed_until: Set(None),
-        output_data: Set(merged_output(&row, output)?),
+        output_data: Set(merged_output(row.id, row.output_data.as_ref(), output)?),
         ..Default::default()
     };
     let row = change(tx, &row, Statuses::Aborted, aborted).await?;
@@ -411,8 +404,20 @@ pub(crate) async fn de_assign_all(tx: &WriteTransaction, worker_id: i64, now: Da
     Ok(())
 }
 
-fn merged_output(row: &WorkRequest, newer: OutputData) -> Result<Option<Value>> {
-    let merged = row.output()?.merge(newer);
+fn output(id: i64, data: Option<&Value>) -> Result<OutputData> {
+    match data {
+        None => Ok(OutputData::default()),
+        Some(data) => serde_json::from_value(data.clone()).map_err(|error| Error::Inconsistent {
+            table: "work_request",
+            id,
+            column: "output_data",
+            problem: error.to_string(),
+        }),
+    }
+}
+
+fn merged_output(id: i64, older: Option<&Value>, newer: OutputData) -> Result<Option<Value>> {
+    let merged = output(id, older)?.merge(newer);
     if merged.is_empty() { Ok(None) } else { Ok(Some(json!(merged))) }
 }
 

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
-use serde_json::json;
+use sea_orm::{ColumnTrait, DerivePartialModel, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use serde_json::{Value, json};
 use usine_model::event::EventKind;
 use usine_model::output_data::OutputData;
 use usine_model::token::TokenHash;
-use usine_model::work_request::{Results, Statuses};
+use usine_model::work_request::{Results, State, Statuses, TaskType};
 
+use super::has_status;
 use super::retry::retry_later;
-use super::{AttemptOutcome, WorkRequest, WorkRequestManager, merged_output};
+use super::{AttemptOutcome, WorkRequestManager, load, merged_output};
 use crate::batch::{Asked, Job, Waiting};
 use crate::database::WriteTransaction;
 use crate::entity::event::NewEvent;
@@ -59,8 +60,32 @@ pub(crate) struct Report {
 struct Accepted<'a> {
     job: &'a Report,
     attempt: i64,
-    /// The row as it is now.
-    row: WorkRequest,
+    row: Held,
+}
+
+/// What has to be known of a work request whose result is reported.
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "work_request::Entity")]
+struct Held {
+    id: i64,
+    task_type: Text<TaskType>,
+    status: Text<Statuses>,
+    result: Text<Results>,
+    worker_id: Option<i64>,
+    output_data: Option<Value>,
+}
+
+impl Held {
+    fn state(&self) -> State {
+        State {
+            id: self.id,
+            task_type: *self.task_type,
+            status: *self.status,
+            result: *self.result,
+            has_worker: self.worker_id.is_some(),
+            superseded: false,
+        }
+    }
 }
 
 impl Job for Report {
@@ -75,11 +100,12 @@ impl Job for Report {
             .filter(work_request::Column::Id.is_in(bulk::padded(jobs.iter().map(|asked| asked.job.id))))
             .order_by_asc(work_request::Column::Id)
             .lock_exclusive()
+            .into_partial_model::<Held>()
             .all(tx.connection())
             .await?;
         // Under the locks, because an attempt ends with a change of its work request.
         let attempts = attempts(tx, jobs).await?;
-        let mut rows: HashMap<i64, WorkRequest> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let mut rows: HashMap<i64, Held> = rows.into_iter().map(|row| (row.id, row)).collect();
         let mut reported = BTreeMap::new();
         let mut accepted = Vec::new();
         let mut answers = Vec::with_capacity(jobs.len());
@@ -93,7 +119,7 @@ impl Job for Report {
                 None if reported.get(&job.id) == Some(&attempt.id) => ReportOutcome::Repeated,
                 None => match rows.remove(&job.id) {
                     Some(row) if *row.status == Statuses::Running => {
-                        row.state(false).mark_completed(job.result)?;
+                        row.state().mark_completed(job.result)?;
                         reported.insert(job.id, attempt.id);
                         accepted.push(Accepted { job, attempt: attempt.id, row });
                         ReportOutcome::Accepted
@@ -135,9 +161,10 @@ async fn attempts<'a>(
 /// Writes the ends: those alike with one statement.
 async fn complete(tx: &WriteTransaction, accepted: Vec<Accepted<'_>>) -> Result<()> {
     let Some(now) = accepted.iter().map(|accepted| accepted.job.now).max() else { return Ok(()) };
-    let mut alike: Vec<(Text<Results>, Option<serde_json::Value>, Vec<&Accepted<'_>>)> = Vec::new();
+    let mut alike: Vec<(Text<Results>, Option<Value>, Vec<&Accepted<'_>>)> = Vec::new();
     for one in &accepted {
-        let (result, output) = (Text(one.job.result), merged_output(&one.row, one.job.output.clone())?);
+        let (result, output) =
+            (Text(one.job.result), merged_output(one.row.id, one.row.output_data.as_ref(), one.job.output.clone())?);
         match alike.iter_mut().find(|(other, data, _)| *other == result && *data == output) {
             Some((_, _, ones)) => ones.push(one),
             None => alike.push((result, output, vec![one])),
@@ -154,7 +181,7 @@ async fn complete(tx: &WriteTransaction, accepted: Vec<Accepted<'_>>) -> Result<
         work_request::Entity::update_many()
             .set(completed)
             .filter(work_request::Column::Id.is_in(bulk::padded(ones.iter().map(|one| one.row.id))))
-            .filter(work_request::Column::Status.eq(Text(Statuses::Running)))
+            .filter(has_status(Statuses::Running))
             .exec(tx.connection())
             .await?;
         let ended = attempt::ActiveModel {
@@ -175,8 +202,7 @@ async fn complete(tx: &WriteTransaction, accepted: Vec<Accepted<'_>>) -> Result<
         let event = NewEvent::of_work_request(EventKind::Completed, row.id, row.worker_id, now);
         tx.record(event.detail(json!({"result": job.result})));
         if job.result == Results::TemporaryFailure {
-            let ended = WorkRequest { status: Text(Statuses::Completed), result: Text(job.result), ..row };
-            retry_later(tx, ended, now).await?;
+            retry_later(tx, load(tx, row.id).await?, now).await?;
         }
     }
     Ok(())

@@ -251,5 +251,5 @@ pub async fn head(db: &Database, sets: &[i64]) -> Option<WorkRequest> {
     let fitting = lanes.iter().filter(|lane| open.contains(&lane.id) && sets.contains(&lane.requirement_set_id));
     let heads = queue.heads(&fitting.map(|lane| lane.id).collect::<Vec<_>>(), 1).await.unwrap();
     let first = heads.into_iter().min_by_key(|head| (-head.priority, head.created_at, head.id))?;
-    queue.rows(&[first.id]).await.unwrap().pop()
+    WorkRequestManager(db).get_or_none(first.id).await.unwrap()
 }

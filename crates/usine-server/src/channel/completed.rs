@@ -13,8 +13,8 @@ use usine_model::work_request::Results;
 use usine_protocol::channel::{Notice, ServerMessage};
 use usine_protocol::time;
 
-use super::MAX_WORD;
 use super::worker::{close, send};
+use super::{MAX_WORD, small};
 use crate::auth::{Identity, Visitor};
 use crate::problem::ApiResult;
 use crate::state::AppState;
@@ -25,7 +25,7 @@ pub(super) async fn connect(
     visitor: ApiResult<Visitor>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.max_message_size(MAX_WORD).max_frame_size(MAX_WORD).on_upgrade(async move |mut socket| {
+    small(upgrade, MAX_WORD).on_upgrade(async move |mut socket| {
         match subscription(&state, &query, visitor).await {
             Ok(subscription) => {
                 if let Err(error) = follow(&state, subscription, &mut socket).await {

@@ -10,8 +10,8 @@ use usine_db::WorkRequestManager;
 use usine_model::work_request::Statuses;
 use usine_protocol::channel::LogMessage;
 
-use super::MAX_WORD;
 use super::worker::{close, send};
+use super::{MAX_WORD, small};
 use crate::auth::Visitor;
 use crate::permissions::visible_work_request_anywhere;
 use crate::problem::ApiResult;
@@ -26,7 +26,7 @@ pub(super) async fn connect(
     visitor: ApiResult<Visitor>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.max_message_size(MAX_WORD).max_frame_size(MAX_WORD).on_upgrade(async move |mut socket| {
+    small(upgrade, MAX_WORD).on_upgrade(async move |mut socket| {
         let row = match visitor {
             Ok(visitor) => visible_work_request_anywhere(&state, &visitor.context, &id).await.ok().flatten(),
             Err(_) => None,

@@ -17,7 +17,7 @@ use usine_model::work_request::Statuses;
 use usine_model::worker::WorkerType;
 use usine_protocol::channel::{LogMessage, Notice, ServerMessage, WorkerMessage};
 
-use super::News;
+use super::{News, small};
 use crate::auth::{Identity, by_key, presented_key};
 use crate::problem::ApiError;
 use crate::state::AppState;
@@ -38,7 +38,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// Completes the upgrade in every case, so that the worker is told in words when it is not accepted.
 pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpgrade, parts: Parts) -> Response {
     let key = presented_key(&parts).map(str::to_owned);
-    upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
+    small(upgrade, MAX_MESSAGE).on_upgrade(async move |mut socket| {
         match Session::admit(&state, key.as_deref()).await {
             Ok(session) => serve(state, session, socket).await,
             Err(refusal) => {

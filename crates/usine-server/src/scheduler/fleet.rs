@@ -6,6 +6,7 @@ use std::sync::Arc;
 use usine_db::scheduling::Occupied;
 use usine_db::{Worker, WorkerManager};
 use usine_model::matching::Profile;
+use usine_model::worker::WorkerType;
 
 use super::lanes::Lanes;
 use crate::memory::Known;
@@ -15,7 +16,8 @@ use crate::state::AppState;
 #[derive(Default)]
 pub(super) struct Fleet {
     generation: Option<i64>,
-    members: HashMap<i64, Member>,
+    /// `None`: it may not be given work.
+    members: HashMap<i64, Option<Member>>,
     /// Workers that are alike are matched with requirement sets once.
     classes: Vec<Class>,
 }
@@ -65,15 +67,15 @@ impl Fitting {
 }
 
 impl Fleet {
-    /// The workers that can be given work now, the longest connected first.
+    /// Those of the connected workers that can be given work now, in their order.
     pub(super) async fn free(
         &mut self,
         state: &AppState,
         known: &Known,
+        connected: &[i64],
         occupied: &[Occupied],
     ) -> usine_db::Result<Vec<Candidate>> {
-        let ready = WorkerManager(&state.database).ready().await?;
-        if self.generation != Some(known.generation()) || ready.iter().any(|id| !self.members.contains_key(id)) {
+        if self.generation != Some(known.generation()) || connected.iter().any(|id| !self.members.contains_key(id)) {
             self.read(state).await?;
             self.generation = Some(known.generation());
         }
@@ -82,8 +84,8 @@ impl Fleet {
             *held.entry(one.worker_id).or_default() += one.count;
         }
         let now = state.now();
-        let candidates = ready.iter().filter_map(|id| {
-            let member = self.members.get(id)?;
+        let candidates = connected.iter().filter_map(|id| {
+            let member = self.members.get(id)?.as_ref()?;
             let room = i64::from(member.worker.concurrency) - held.get(id).copied().unwrap_or(0);
             let room = u32::try_from(room).ok().filter(|room| *room > 0)?;
             let profile = self.classes.get(member.class)?.profile.clone();
@@ -100,10 +102,18 @@ impl Fleet {
     }
 
     async fn read(&mut self, state: &AppState) -> usine_db::Result<()> {
-        let rows = WorkerManager(&state.database).connected().all(state.database.reader()).await?;
+        let manager = WorkerManager(&state.database);
+        // In this order: one that is disabled in between changes the generation, and all is read again.
+        let (rows, disabled) = (manager.connected().all(state.database.reader()).await?, manager.disabled().await?);
         self.members.clear();
         self.classes.clear();
         for worker in rows {
+            let id = worker.id;
+            let in_server = *worker.worker_type == WorkerType::Celery;
+            if !in_server && (worker.token_id.is_none() || disabled.contains(&id)) {
+                self.members.insert(id, None);
+                continue;
+            }
             match (worker.profile(), worker.is_old()) {
                 (Ok(profile), Ok(old)) => {
                     let alike = self.classes.iter().position(|class| *class.profile == profile);
@@ -111,11 +121,12 @@ impl Fleet {
                         self.classes.push(Class { profile: Arc::new(profile), fits: HashMap::new() });
                         self.classes.len() - 1
                     });
-                    self.members.insert(worker.id, Member { worker: Arc::new(worker), class, old });
+                    self.members.insert(id, Some(Member { worker: Arc::new(worker), class, old }));
                 }
                 // One worker's trouble is not the others'.
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::error!(worker = worker.name, %error, "cannot give work to this worker");
+                    self.members.insert(id, None);
                 }
             }
         }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::try_join;
 use serde_json::Value;
-use usine_db::scheduling::Occupied;
+use usine_db::scheduling::{Occupied, Wish};
 use usine_db::work_request::Assignment;
-use usine_db::{QueueManager, WorkRequest, WorkRequestManager, Worker};
+use usine_db::{QueueManager, WorkRequestManager, Worker, WorkerManager};
 use usine_model::fair_share::{ENTRY, FairShare, HALF_LIFE, Owner};
 use usine_model::tags::Tags;
 use usine_tasks::old_worker;
@@ -82,13 +83,14 @@ impl Scheduler {
         WorkRequestManager(&state.database).start_waits(state.now()).await?;
         let known = state.memory.now(&state.database).await?;
         self.look_at_shares(state, &known).await?;
-        let occupied = queue.occupied().await?;
+        let workers = WorkerManager(&state.database);
+        let (occupied, connected, open) =
+            try_join!(queue.occupied(), workers.connected_ids(), self.lanes.open(&queue))?;
         self.shares.advance(state.now(), occupied.iter().map(occupies));
-        let mut free = self.fleet.free(state, &known, &occupied).await?;
+        let mut free = self.fleet.free(state, &known, &connected, &occupied).await?;
         if free.is_empty() {
             return Ok(Outcome::default());
         }
-        let open = self.lanes.open(&queue).await?;
         let fitting = self.fleet.fitting(&self.lanes, &open, &free);
         let room: u64 = free.iter().map(|one| u64::from(one.room)).sum();
         let picky = free.iter().any(Candidate::is_picky);
@@ -158,13 +160,13 @@ impl Scheduler {
         }
         let manager = WorkRequestManager(&state.database);
         let ids: Vec<i64> = chosen.iter().map(|(_, id)| *id).collect();
-        let rows = QueueManager(&state.database).rows(&ids).await?;
-        let mut rows: HashMap<i64, WorkRequest> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let wishes = QueueManager(&state.database).wishes(&ids).await?;
+        let mut wishes: HashMap<i64, Wish> = wishes.into_iter().map(|wish| (wish.id, wish)).collect();
         let mut assignments = Vec::with_capacity(chosen.len());
         for (worker, id) in chosen {
             // All that takes time comes before the one transaction that changes something.
-            let Some(row) = rows.remove(&id) else { continue };
-            if let Some(dynamic_task_data) = dynamic_data_or_end(state, known, &row).await? {
+            let Some(wish) = wishes.remove(&id) else { continue };
+            if let Some(dynamic_task_data) = dynamic_data_or_end(state, known, &wish).await? {
                 assignments.push(Assignment { work_request_id: id, worker, dynamic_task_data });
             }
         }
@@ -196,18 +198,18 @@ impl Scheduler {
         let (mut assigned, mut passed_by) = (0, Vec::new());
         while assigned < candidate.room as usize {
             let Some(head) = waiting.take_next(lanes, &self.shares) else { break };
-            let Some(row) = manager.get_or_none(head.id).await? else { continue };
-            if !candidate.profile.fits_source_package(&provided(&row)) {
+            let Some(wish) = QueueManager(&state.database).wishes(&[head.id]).await?.pop() else { continue };
+            if !candidate.profile.fits_source_package(&provided(&wish)) {
                 passed_by.push(head);
                 continue;
             }
-            let Some(dynamic) = dynamic_data_or_end(state, known, &row).await? else { continue };
-            if candidate.old && !old_worker::can_be_told(&row.task_name, row.used_task_data(), dynamic.as_ref()) {
+            let Some(dynamic) = dynamic_data_or_end(state, known, &wish).await? else { continue };
+            if candidate.old && !old_worker::can_be_told(&wish.task_name, &wish.task_data, dynamic.as_ref()) {
                 passed_by.push(head);
                 continue;
             }
             let worker = candidate.worker.clone();
-            let assignment = Assignment { work_request_id: row.id, worker, dynamic_task_data: dynamic };
+            let assignment = Assignment { work_request_id: wish.id, worker, dynamic_task_data: dynamic };
             if manager.assign(assignment, state.now()).await? {
                 self.shares.assign(head.owner);
                 assigned += 1;
@@ -227,32 +229,28 @@ fn occupies(one: &Occupied) -> (Owner, i64) {
     (owner_of(one.workspace_id, one.created_by_id), one.count)
 }
 
-fn provided(row: &WorkRequest) -> Tags {
-    serde_json::from_value(row.scheduler_tags_provided.clone()).unwrap_or_default()
+fn provided(wish: &Wish) -> Tags {
+    serde_json::from_value(wish.scheduler_tags_provided.clone()).unwrap_or_default()
 }
 
 /// What the server adds to the task data for the worker; `None` if that cannot be had: then the work request ends.
-async fn dynamic_data_or_end(
-    state: &AppState,
-    known: &Known,
-    row: &WorkRequest,
-) -> usine_db::Result<Option<Option<Value>>> {
-    match dynamic_data(state, known, row).await {
+async fn dynamic_data_or_end(state: &AppState, known: &Known, wish: &Wish) -> usine_db::Result<Option<Option<Value>>> {
+    match dynamic_data(state, known, wish).await {
         Ok(dynamic) => Ok(Some(dynamic)),
         Err(RequirementError::Database(error)) => Err(error),
         Err(RequirementError::Data(error)) => {
             let message = format!("Failed to compute dynamic data: {error}");
             let manager = WorkRequestManager(&state.database);
-            manager.fail_pending(row.id, "dynamic-data-failed", &message, state.now()).await?;
+            manager.fail_pending(wish.id, "dynamic-data-failed", &message, state.now()).await?;
             Ok(None)
         }
     }
 }
 
 /// What the server adds to the task data for the worker.
-async fn dynamic_data(state: &AppState, known: &Known, row: &WorkRequest) -> Result<Option<Value>, RequirementError> {
-    let Some(task) = usine_tasks::find(*row.task_type, &row.task_name) else { return Ok(None) };
-    let place = known.place(&state.database, row.workspace_id).await?;
-    let resolved = resolve(&state.database, task, row.used_task_data(), &place.workspace, row.created_by_id).await?;
-    Ok(Some(Value::Object(task.dynamic_data(row.used_task_data(), &resolved, &state.facts())?)))
+async fn dynamic_data(state: &AppState, known: &Known, wish: &Wish) -> Result<Option<Value>, RequirementError> {
+    let Some(task) = usine_tasks::find(*wish.task_type, &wish.task_name) else { return Ok(None) };
+    let place = known.place(&state.database, wish.workspace_id).await?;
+    let resolved = resolve(&state.database, task, &wish.task_data, &place.workspace, wish.created_by_id).await?;
+    Ok(Some(Value::Object(task.dynamic_data(&wish.task_data, &resolved, &state.facts())?)))
 }

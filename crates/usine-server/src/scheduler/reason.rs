@@ -83,7 +83,7 @@ async fn limit(state: &AppState, row: &WorkRequest) -> usine_db::Result<Option<S
 /// Whether a worker before 0.13 has words for the work request.
 async fn is_told_to_old_workers(state: &AppState, row: &WorkRequest) -> usine_db::Result<bool> {
     let known = state.memory.now(&state.database).await?;
-    match super::dynamic_data(state, &known, row).await {
+    match super::dynamic_data(state, &known, &row.into()).await {
         Ok(dynamic) => Ok(old_worker::can_be_told(&row.task_name, row.used_task_data(), dynamic.as_ref())),
         Err(RequirementError::Database(error)) => Err(error),
         // It ends with that error when it is its turn, whoever is there.

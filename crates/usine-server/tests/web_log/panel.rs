@@ -14,7 +14,7 @@ async fn html(server: &TestServer, id: i64, around: Option<u64>) -> Option<Strin
 }
 
 fn has(html: &str, line: u64) -> bool {
-    html.contains(&format!("id=\"L{line}\""))
+    html.contains(&format!("id=\"log-{line}\""))
 }
 
 stories! {
