@@ -62,7 +62,11 @@ impl Database {
         };
         if begin {
             // Not in the caller's own task: a client that hangs up must not take others' jobs with it.
-            tokio::spawn(work_off(Turn(self.clone())));
+            let work = work_off(Turn(self.clone()));
+            match self.own_thread() {
+                Some(thread) => thread.spawn(work),
+                None => tokio::spawn(work),
+            };
         }
         answered.await.unwrap_or(Err(Error::Interrupted))
     }

@@ -4,10 +4,11 @@
 //! lengths, and lists of ids are filled up with repetitions until their length is a power of two.
 
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Iterable, PrimaryKeyToColumn, PrimaryKeyTrait,
+    ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Iterable, PrimaryKeyToColumn,
+    PrimaryKeyTrait, QueryTrait,
 };
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Most rows of one statement: SQLite takes 32,766 parameters, and a text that long is slow to parse.
 const MOST: usize = 64;
@@ -24,11 +25,20 @@ where
 {
     let mut ids = Vec::with_capacity(rows.len());
     for rows in pieces(rows) {
-        let mut inserted =
-            A::Entity::insert_many(rows).exec_with_returning_keys(connection).await.map_err(Error::from)?;
-        // Both engines number the rows in their order, but promise nothing about that of the answer.
-        inserted.sort_unstable();
-        ids.extend(inserted);
+        let count = rows.len();
+        let rows = A::Entity::insert_many(rows);
+        if connection.get_database_backend() == DbBackend::Sqlite {
+            // The only writer counts on from row to row (`sqlite3_last_insert_rowid`). Each row of an answer would be a message
+            // from the driver's thread.
+            let done = connection.execute(rows.as_query()).await?;
+            let end = i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX).saturating_add(1);
+            ids.extend(end - count as i64..end);
+        } else {
+            let mut inserted = rows.exec_with_returning_keys(connection).await?;
+            // It numbers the rows in their order, but promises nothing about that of the answer.
+            inserted.sort_unstable();
+            ids.extend(inserted);
+        }
     }
     Ok(ids)
 }

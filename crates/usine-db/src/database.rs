@@ -1,7 +1,7 @@
 //! The door to SQLite and PostgreSQL: connecting, one transaction per change, events after commit.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
@@ -10,7 +10,8 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
-use tokio::sync::{Notify, broadcast};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::batch::Waiting;
 use crate::bulk;
@@ -67,6 +68,8 @@ struct Inner {
     events: broadcast::Sender<event::Model>,
     retries: AtomicU64,
     waiting: Mutex<Waiting>,
+    /// Where batches are written; `None`: beside everything else.
+    own_thread: OnceLock<OwnThread>,
     interned: Interned,
     /// The life of the server that this process is; 0 if it is none.
     server: AtomicI64,
@@ -74,6 +77,12 @@ struct Inner {
     several: AtomicBool,
     /// Events have been written of which other servers should hear.
     news: Notify,
+}
+
+/// A thread that lives as long as this.
+struct OwnThread {
+    handle: Handle,
+    _until: oneshot::Sender<()>,
 }
 
 /// Longest wait for SQLite's only writing connection.
@@ -133,6 +142,7 @@ impl Database {
             events,
             retries: AtomicU64::new(0),
             waiting: Mutex::default(),
+            own_thread: OnceLock::new(),
             interned: Interned::default(),
             server: AtomicI64::new(0),
             several: AtomicBool::new(false),
@@ -245,6 +255,28 @@ impl Database {
         // Errors while closing lose nothing: what was committed is committed.
         let _ = self.inner.writer.clone().close().await;
         let _ = self.inner.reader.clone().close().await;
+    }
+
+    /// Has batches written on a thread of their own from now on: whoever answers hundreds of requests at once should not
+    /// keep the next batch waiting for its turn.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn write_on_own_thread(&self) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (until, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new().name("usine-batch".to_owned()).spawn(move || {
+            // Nothing is sent: the other end is dropped with the database.
+            let _ = runtime.block_on(ended);
+        })?;
+        // The first one stays.
+        let _ = self.inner.own_thread.set(OwnThread { handle, _until: until });
+        Ok(())
+    }
+
+    pub(crate) fn own_thread(&self) -> Option<&Handle> {
+        self.inner.own_thread.get().map(|thread| &thread.handle)
     }
 
     /// Jobs that wait for the next batch.

@@ -59,6 +59,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("cannot use the database: {0}")]
     Database(#[from] usine_db::Error),
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// The file store cannot be used.
     #[error("cannot use the file store: {0}")]
     Store(#[from] OpenStoreError),
@@ -86,6 +89,7 @@ impl Server {
         // First: a server that cannot listen is none.
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })?;
         let state = open(config, clock, entropy, shutdown).await?;
+        state.database.write_on_own_thread().map_err(StartError::Thread)?;
         Ok(Self { state, listener })
     }
 
