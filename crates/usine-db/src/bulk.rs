@@ -4,8 +4,8 @@
 //! lengths, and lists of ids are filled up with repetitions until their length is a power of two.
 
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Iterable, PrimaryKeyToColumn,
-    PrimaryKeyTrait, QueryTrait,
+    ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, Iterable, PrimaryKeyToColumn,
+    PrimaryKeyTrait, QueryTrait, Statement,
 };
 
 use crate::Result;
@@ -59,6 +59,28 @@ fn pieces<T>(mut rows: Vec<T>) -> impl Iterator<Item = Vec<T>> {
         let after = rows.split_off(if rows.is_empty() { return None } else { piece(rows.len()) });
         Some(std::mem::replace(&mut rows, after))
     })
+}
+
+/// Whole numbers of many rows, which the engine sends as one text: SQLite's driver passes each row to another thread, which
+/// takes longer than finding it. `from` is what comes after FROM, `order` the rows' order, or nothing.
+pub(crate) async fn numbers<const N: usize>(
+    connection: &impl ConnectionTrait,
+    columns: [&str; N],
+    from: &str,
+    order: &str,
+) -> Result<Vec<[i64; N]>> {
+    let row = columns.map(|column| format!("CAST({column} AS TEXT)")).join(" || ' ' || ");
+    let sql = format!("SELECT string_agg({row}, ' ' {order}) AS numbers FROM {from}");
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let found = connection.query_one_raw(statement).await?;
+    let text = match &found {
+        // No rows have no text.
+        Some(row) => row.try_get::<Option<String>>("", "numbers")?.unwrap_or_default(),
+        None => String::new(),
+    };
+    let numbers: std::result::Result<Vec<i64>, _> = text.split_ascii_whitespace().map(str::parse).collect();
+    let numbers = numbers.map_err(|error| DbErr::Type(format!("{text:?} are no numbers: {error}")))?;
+    Ok(numbers.as_chunks().0.to_vec())
 }
 
 /// How many of so many rows the next statement takes: all of a few, else the largest multiple of eight up to the most. Each

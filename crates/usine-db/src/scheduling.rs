@@ -18,7 +18,7 @@ use usine_model::work_request::TaskType;
 
 use crate::entity::{lane, requirement_set, user, work_request, workspace};
 use crate::work_request::WorkRequest;
-use crate::worker::occupying;
+use crate::worker::OCCUPYING;
 use crate::{Database, Error, Result, Text, bulk};
 
 pub use lane::Model as Lane;
@@ -69,17 +69,15 @@ impl From<&WorkRequest> for Wish {
     }
 }
 
-/// How many work requests of an owner a worker has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
+/// A work request that a worker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occupied {
     /// The worker.
-    pub worker_id: i64,
+    pub worker: i64,
     /// The workspace.
-    pub workspace_id: i64,
+    pub workspace: i64,
     /// The user.
-    pub created_by_id: i64,
-    /// How many.
-    pub count: i64,
+    pub user: i64,
 }
 
 /// A work request that has ended, for the accounts.
@@ -196,22 +194,12 @@ impl QueueManager<'_> {
         Ok(rows.into_model().all(self.0.reader()).await?)
     }
 
-    /// What is on workers: how many pending and running work requests of each owner each worker has.
+    /// What is on workers: every pending and running work request that has one.
     pub async fn occupied(&self) -> Result<Vec<Occupied>> {
-        let counts = work_request::Entity::find()
-            .select_only()
-            .columns([
-                work_request::Column::WorkerId,
-                work_request::Column::WorkspaceId,
-                work_request::Column::CreatedById,
-            ])
-            .expr_as(Func::count(Expr::col((work_request::Entity, work_request::Column::Id))), "count")
-            .filter(occupying())
-            .filter(work_request::Column::WorkerId.is_not_null())
-            .group_by(work_request::Column::WorkerId)
-            .group_by(work_request::Column::WorkspaceId)
-            .group_by(work_request::Column::CreatedById);
-        Ok(counts.into_model().all(self.0.reader()).await?)
+        let columns = ["worker_id", "workspace_id", "created_by_id"];
+        let from = format!("work_request WHERE {OCCUPYING} AND worker_id IS NOT NULL");
+        let rows = bulk::numbers(self.0.reader(), columns, &from, "").await?;
+        Ok(rows.into_iter().map(|[worker, workspace, user]| Occupied { worker, workspace, user }).collect())
     }
 
     /// Weights and limits of users, and of workspaces: of all that have others than the default.

@@ -25,7 +25,7 @@ use crate::neighbour::Place;
 use crate::server::{connect, disconnect};
 use crate::token::{NewToken, Token, TokenSpec, activation_spec, insert as insert_token, set_enabled};
 use crate::work_request::{de_assign_all, has_status};
-use crate::{Database, Error, Result, Text};
+use crate::{Database, Error, Result, Text, bulk};
 
 pub use worker::Model as Worker;
 
@@ -230,8 +230,9 @@ impl WorkerManager<'_> {
 
     /// The ids of those: connections come and go, the rest of a worker rarely changes.
     pub async fn connected_ids(&self) -> Result<Vec<i64>> {
-        let ids = self.connected().select_only().column(worker::Column::Id);
-        Ok(ids.into_tuple().all(self.0.reader()).await?)
+        let (from, order) = ("worker WHERE connected_at IS NOT NULL", "ORDER BY connected_at, id");
+        let ids = bulk::numbers(self.0.reader(), ["id"], from, order).await?;
+        Ok(ids.into_iter().map(|[id]| id).collect())
     }
 
     /// The workers whose tokens are not enabled.
@@ -268,8 +269,11 @@ impl WorkerManager<'_> {
 }
 
 /// Pending and running: what occupies a worker. Written out, not bound: only then do both engines use the partial index.
+pub(crate) const OCCUPYING: &str = r#""work_request"."status" IN ('pending', 'running')"#;
+
+/// The same as an expression.
 pub(crate) fn occupying() -> sea_orm::sea_query::SimpleExpr {
-    Expr::cust(r#""work_request"."status" IN ('pending', 'running')"#)
+    Expr::cust(OCCUPYING)
 }
 
 impl Worker {

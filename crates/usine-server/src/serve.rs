@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -110,7 +111,9 @@ impl Server {
         tasks.spawn(channel::dispatch(state.clone()));
         tasks.spawn(web::live::run(state.clone()));
         tasks.spawn(leadership::run(state.clone()));
-        tasks.spawn(while_leading(state.clone(), scheduler::run));
+        // On a thread of its own, as the batches are: it should not wait behind hundreds of requests.
+        let (handle, scheduling) = (Handle::current(), while_leading(state.clone(), scheduler::run));
+        tasks.spawn_blocking(move || handle.block_on(scheduling));
         tasks.spawn(upkeep::run_presence(state.clone()));
         tasks.spawn(live_log::exchange(state.clone()));
         tasks.spawn(announce(state.clone()));

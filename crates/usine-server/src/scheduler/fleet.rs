@@ -81,7 +81,7 @@ impl Fleet {
         }
         let mut held: HashMap<i64, i64> = HashMap::new();
         for one in occupied {
-            *held.entry(one.worker_id).or_default() += one.count;
+            *held.entry(one.worker).or_default() += 1;
         }
         let now = state.now();
         let candidates = connected.iter().filter_map(|id| {

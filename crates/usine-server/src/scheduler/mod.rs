@@ -226,7 +226,7 @@ fn owner_of(workspace: i64, user: i64) -> Owner {
 }
 
 fn occupies(one: &Occupied) -> (Owner, i64) {
-    (owner_of(one.workspace_id, one.created_by_id), one.count)
+    (owner_of(one.workspace, one.user), 1)
 }
 
 fn provided(wish: &Wish) -> Tags {
