@@ -91,13 +91,17 @@ const WRITER_QUEUE: Duration = Duration::from_secs(30);
 /// Longest wait for a PostgreSQL that does not answer: clients that wait for 30 seconds are to hear of it.
 const ABSENCE: Duration = Duration::from_secs(10);
 
+/// Most memory for pages of the database in SQLite's writing connection, and in each of the reading ones, in KiB.
+const WRITER_CACHE: u32 = 8192;
+const READER_CACHE: u32 = 1024;
+
 /// How many connections a pool has.
 const READERS: u32 = 8;
 
 impl Database {
     /// Connects to `sqlite:PATH` or `postgres://…`. Does not look at the schema: see [`Database::migrate`].
     pub async fn connect(url: &str) -> Result<Self> {
-        let options = |max: u32| {
+        let options = |max: u32, cache: u32| {
             let mut options = ConnectOptions::new(url);
             options
                 .max_connections(max)
@@ -106,7 +110,7 @@ impl Database {
                 // A server may have gone away meanwhile; what was used a moment ago is taken on trust.
                 .test_before_acquire_if_idle_for(Duration::from_secs(30))
                 .sqlx_logging(false)
-                .map_sqlx_sqlite_opts(|sqlite| {
+                .map_sqlx_sqlite_opts(move |sqlite| {
                     use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
                     // FULL: a commit that was answered survives a power cut.
                     sqlite
@@ -115,6 +119,9 @@ impl Database {
                         .synchronous(SqliteSynchronous::Full)
                         .busy_timeout(Duration::from_secs(10))
                         .foreign_keys(true)
+                        .pragma("cache_size", format!("-{cache}"))
+                        // Pages; SQLite's 1000 would be written back several times a second under load.
+                        .pragma("wal_autocheckpoint", "4000")
                         .statement_cache_capacity(256)
                 })
                 .map_sqlx_sqlite_pool_opts(|pool| {
@@ -123,15 +130,15 @@ impl Database {
                 .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine").statement_cache_capacity(256));
             options
         };
-        let connect = async |max: u32| -> Result<DatabaseConnection> {
-            let mut connection = sea_orm::Database::connect(options(max)).await?;
+        let connect = async |max: u32, cache: u32| -> Result<DatabaseConnection> {
+            let mut connection = sea_orm::Database::connect(options(max, cache)).await?;
             meter::watch(&mut connection);
             Ok(connection)
         };
         let (writer, reader) = if url.starts_with("sqlite:") {
-            (connect(1).await?, connect(READERS).await?)
+            (connect(1, WRITER_CACHE).await?, connect(READERS, READER_CACHE).await?)
         } else {
-            let pool = connect(READERS * 2).await?;
+            let pool = connect(READERS * 2, READER_CACHE).await?;
             (pool.clone(), pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);

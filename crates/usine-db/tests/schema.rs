@@ -29,7 +29,12 @@ const LATER: [&str; 6] = [
     "m20261129_000006_shares",
     "m20261129_000007_servers",
 ];
-const BACK_TO_LIMITS: [&str; 48] = [
+const BACK_TO_LIMITS: [&str; 53] = [
+    "DROP INDEX token_user",
+    "CREATE INDEX token_user ON token (user_id)",
+    "DROP INDEX attempt_token",
+    "CREATE INDEX attempt_token ON attempt (token_hash)",
+    "DROP INDEX worker_connected",
     "DROP TABLE live_log_piece",
     "ALTER TABLE event DROP COLUMN origin",
     "ALTER TABLE worker DROP COLUMN last_seen",

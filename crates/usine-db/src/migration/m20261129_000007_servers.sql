@@ -27,3 +27,9 @@ CREATE INDEX live_log_piece_written ON live_log_piece (written_at);
 
 -- The workers that are there, longest connected first: the scheduler looks at them each time.
 CREATE INDEX worker_connected ON worker (connected_at, id) WHERE connected_at IS NOT NULL;
+
+-- Only those of live attempts are looked for, and only tokens with users for users.
+DROP INDEX attempt_token;
+CREATE INDEX attempt_token ON attempt (token_hash) WHERE ended_at IS NULL;
+DROP INDEX token_user;
+CREATE INDEX token_user ON token (user_id) WHERE user_id IS NOT NULL;
