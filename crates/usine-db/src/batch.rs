@@ -1,7 +1,7 @@
 //! Changes that come many at a time are written together: one transaction, few statements, one wait for the disk.
 //!
-//! Whoever submits, assigns, fetches or reports puts a job into the queue and waits for its answer. One task at a time
-//! takes what waits, does it in one transaction, and goes on until nothing waits. While the disk is written to, the next
+//! Whoever submits, assigns, fetches or reports puts a job into the queue and waits for its answer. A task takes what waits,
+//! does it in one transaction, and goes on until nothing waits. SQLite has one such task, PostgreSQL two. While the disk is written to, the next
 //! batch grows: alone, a job waits for nobody; under load, hundreds share a commit. An answer comes after the commit.
 //!
 //! What fails for one job (it names what does not exist) is its own answer. When the transaction fails, its jobs are done
@@ -47,8 +47,8 @@ pub(crate) struct Waiting {
     pub(crate) hand_outs: Vec<Asked<HandOut>>,
     pub(crate) creations: Vec<Asked<Create>>,
     pub(crate) assignments: Vec<Asked<Assign>>,
-    /// Whether a task is at it.
-    busy: bool,
+    /// How many tasks are at it.
+    busy: usize,
 }
 
 impl Database {
@@ -58,7 +58,9 @@ impl Database {
         let begin = {
             let mut waiting = self.waiting().lock().unwrap_or_else(PoisonError::into_inner);
             J::queue(&mut waiting).push(Asked { job, answer });
-            !std::mem::replace(&mut waiting.busy, true)
+            let begin = waiting.busy < self.batches_at_once();
+            waiting.busy += usize::from(begin);
+            begin
         };
         if begin {
             // Not in the caller's own task: a client that hangs up must not take others' jobs with it.
@@ -85,7 +87,7 @@ impl Drop for Turn {
 
 async fn work_off(turn: Turn) {
     while let Some(batch) = next(&turn.0) {
-        let done = transact!(turn.0, tx => { perform(&tx, &batch).await });
+        let done = transact!(turn.0, begin_batch, tx => { perform(&tx, &batch).await });
         match done {
             Ok(answers) => batch.answer(answers),
             // They may have been done: once more would be twice. Whoever waits hears that it is not known.
@@ -104,8 +106,12 @@ fn next(database: &Database) -> Option<Batch> {
         creations: take(&mut waiting.creations),
         assignments: take(&mut waiting.assignments),
     };
-    waiting.busy = batch.len() > 0;
-    waiting.busy.then_some(batch)
+    if batch.len() == 0 {
+        // None is left after a panic of another one.
+        waiting.busy = waiting.busy.saturating_sub(1);
+        return None;
+    }
+    Some(batch)
 }
 
 fn take<J: Job>(queue: &mut Vec<Asked<J>>) -> Vec<Asked<J>> {
@@ -180,7 +186,7 @@ fn answer<J: Job>(jobs: Vec<Asked<J>>, answers: Answers<J>) {
 async fn alone<J: Job>(database: &Database, jobs: Vec<Asked<J>>) {
     for asked in jobs {
         let asked = [asked];
-        let done = transact!(database, tx => { J::perform(&tx, &asked).await });
+        let done = transact!(database, begin_batch, tx => { J::perform(&tx, &asked).await });
         let [asked] = asked;
         // One job has one answer.
         let done = done.and_then(|answers| answers.into_iter().next().unwrap_or(Err(Error::Interrupted)));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
+use sea_orm::sqlx::{self, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
@@ -33,10 +33,13 @@ const EVENT_BACKLOG: usize = 16_384;
 /// Runs a block in one write transaction, again (bounded, with a growing jittered pause) when the database was busy.
 /// The block may run several times: it reads what it needs inside and has no effect outside the database.
 macro_rules! transact {
-    ($database:expr, $transaction:ident => $block:block) => {{
+    ($database:expr, $transaction:ident => $block:block) => {
+        transact!($database, begin_write, $transaction => $block)
+    };
+    ($database:expr, $begin:ident, $transaction:ident => $block:block) => {{
         let mut tries = 0;
         loop {
-            let $transaction = match $database.begin_write().await {
+            let $transaction = match $database.$begin().await {
                 Ok(transaction) => transaction,
                 Err(error) => match $database.may_try_again(error, &mut tries).await {
                     Some(error) => break Err(error),
@@ -55,7 +58,8 @@ pub(crate) use transact;
 /// A database: SQLite or PostgreSQL, by its URL.
 ///
 /// SQLite has one writing connection with immediate transactions, so that two changes never dead-lock, and many reading
-/// ones (WAL). PostgreSQL has one pool for both. Cheap to clone.
+/// ones (WAL). PostgreSQL has one pool for both, and a small one for batches, so that their statements are not planned in
+/// many connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -64,6 +68,8 @@ pub struct Database {
 struct Inner {
     url: String,
     writer: DatabaseConnection,
+    /// That of batches.
+    batches: DatabaseConnection,
     reader: DatabaseConnection,
     events: broadcast::Sender<event::Model>,
     retries: AtomicU64,
@@ -91,9 +97,26 @@ const WRITER_QUEUE: Duration = Duration::from_secs(30);
 /// Longest wait for a PostgreSQL that does not answer: clients that wait for 30 seconds are to hear of it.
 const ABSENCE: Duration = Duration::from_secs(10);
 
-/// Most memory for pages of the database in SQLite's writing connection, and in each of the reading ones, in KiB.
-const WRITER_CACHE: u32 = 8192;
-const READER_CACHE: u32 = 1024;
+/// What connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// On SQLite everything that writes.
+    Batches,
+    Others,
+}
+
+impl Role {
+    /// Most memory for pages of a SQLite database, in KiB.
+    fn cache(self) -> u32 {
+        match self {
+            Self::Batches => 8192,
+            Self::Others => 1024,
+        }
+    }
+}
+
+/// So many batches at once are written to PostgreSQL: while the disk is waited for, another one can be worked on.
+const BATCHES: u32 = 2;
 
 /// How many connections a pool has.
 const READERS: u32 = 8;
@@ -101,7 +124,7 @@ const READERS: u32 = 8;
 impl Database {
     /// Connects to `sqlite:PATH` or `postgres://…`. Does not look at the schema: see [`Database::migrate`].
     pub async fn connect(url: &str) -> Result<Self> {
-        let options = |max: u32, cache: u32| {
+        let options = |max: u32, role: Role| {
             let mut options = ConnectOptions::new(url);
             options
                 .max_connections(max)
@@ -119,7 +142,7 @@ impl Database {
                         .synchronous(SqliteSynchronous::Full)
                         .busy_timeout(Duration::from_secs(10))
                         .foreign_keys(true)
-                        .pragma("cache_size", format!("-{cache}"))
+                        .pragma("cache_size", format!("-{}", role.cache()))
                         // Pages; SQLite's 1000 would be written back several times a second under load.
                         .pragma("wal_autocheckpoint", "4000")
                         .statement_cache_capacity(256)
@@ -128,23 +151,30 @@ impl Database {
                     pool.after_release(|connection, _| Box::pin(async move { is_at_rest(connection).await }))
                 })
                 .map_sqlx_postgres_opts(|postgres| postgres.application_name("usine").statement_cache_capacity(256));
+            if role == Role::Batches {
+                options.map_sqlx_postgres_pool_opts(|pool| {
+                    pool.after_connect(|connection, _| Box::pin(async move { by_index(connection).await }))
+                });
+            }
             options
         };
-        let connect = async |max: u32, cache: u32| -> Result<DatabaseConnection> {
-            let mut connection = sea_orm::Database::connect(options(max, cache)).await?;
+        let connect = async |max: u32, role: Role| -> Result<DatabaseConnection> {
+            let mut connection = sea_orm::Database::connect(options(max, role)).await?;
             meter::watch(&mut connection);
             Ok(connection)
         };
-        let (writer, reader) = if url.starts_with("sqlite:") {
-            (connect(1, WRITER_CACHE).await?, connect(READERS, READER_CACHE).await?)
+        let (writer, batches, reader) = if url.starts_with("sqlite:") {
+            let writer = connect(1, Role::Batches).await?;
+            (writer.clone(), writer, connect(READERS, Role::Others).await?)
         } else {
-            let pool = connect(READERS * 2, READER_CACHE).await?;
-            (pool.clone(), pool)
+            let pool = connect(READERS * 2, Role::Others).await?;
+            (pool.clone(), connect(BATCHES, Role::Batches).await?, pool)
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
             url: url.to_owned(),
             writer,
+            batches,
             reader,
             events,
             retries: AtomicU64::new(0),
@@ -261,6 +291,7 @@ impl Database {
     pub async fn close(&self) {
         // Errors while closing lose nothing: what was committed is committed.
         let _ = self.inner.writer.clone().close().await;
+        let _ = self.inner.batches.clone().close().await;
         let _ = self.inner.reader.clone().close().await;
     }
 
@@ -282,6 +313,10 @@ impl Database {
         Ok(())
     }
 
+    pub(crate) fn batches_at_once(&self) -> usize {
+        if self.backend() == DbBackend::Sqlite { 1 } else { BATCHES as usize }
+    }
+
     pub(crate) fn own_thread(&self) -> Option<&Handle> {
         self.inner.own_thread.get().map(|thread| &thread.handle)
     }
@@ -292,11 +327,19 @@ impl Database {
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTransaction> {
+        self.begin_on(&self.inner.writer).await
+    }
+
+    pub(crate) async fn begin_batch(&self) -> Result<WriteTransaction> {
+        self.begin_on(&self.inner.batches).await
+    }
+
+    async fn begin_on(&self, connection: &DatabaseConnection) -> Result<WriteTransaction> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let transaction = self.inner.writer.begin_with_options(options).await?;
+        let transaction = connection.begin_with_options(options).await?;
         Ok(WriteTransaction {
             transaction,
             database: self.clone(),
@@ -352,6 +395,12 @@ impl Database {
             other => Some(other),
         }
     }
+}
+
+/// Plans that were made while tables were small stay until they are analysed; the statements of batches all have an index.
+async fn by_index(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute("SET enable_seqscan = off").await?;
+    Ok(())
 }
 
 /// Whether a connection to SQLite has no transaction open; else the pool closes it.

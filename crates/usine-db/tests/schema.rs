@@ -29,7 +29,15 @@ const LATER: [&str; 6] = [
     "m20261129_000006_shares",
     "m20261129_000007_servers",
 ];
-const BACK_TO_LIMITS: [&str; 53] = [
+const BACK_TO_LIMITS: [&str; 60] = [
+    "CREATE INDEX work_request_default_expiring ON work_request (workspace_id, created_at, id) WHERE expiration_delay IS NULL",
+    "DROP INDEX work_request_wait",
+    "DROP INDEX work_request_open",
+    "CREATE INDEX work_request_open ON work_request (workspace_id, status, created_at DESC, id DESC) \
+     WHERE status IN ('blocked', 'pending', 'running')",
+    "CREATE INDEX work_request_status ON work_request (status, task_type) WHERE status IN ('blocked', 'pending', 'running')",
+    "DROP INDEX work_request_live",
+    "CREATE INDEX work_request_live ON work_request (worker_id, status) WHERE status IN ('pending', 'running')",
     "DROP INDEX token_user",
     "CREATE INDEX token_user ON token (user_id)",
     "DROP INDEX attempt_token",

@@ -33,3 +33,15 @@ DROP INDEX attempt_token;
 CREATE INDEX attempt_token ON attempt (token_hash) WHERE ended_at IS NULL;
 DROP INDEX token_user;
 CREATE INDEX token_user ON token (user_id) WHERE user_id IS NOT NULL;
+
+-- Each index of work requests is written to when one is made, and most of them whenever its status changes.
+DROP INDEX work_request_live;
+CREATE INDEX work_request_live ON work_request (worker_id, status)
+    WHERE worker_id IS NOT NULL AND status IN ('pending', 'running');
+DROP INDEX work_request_status;
+DROP INDEX work_request_open;
+CREATE INDEX work_request_open ON work_request (status, workspace_id, created_at DESC, id DESC)
+    WHERE status IN ('blocked', 'pending', 'running');
+CREATE INDEX work_request_wait ON work_request (id) WHERE status = 'pending' AND task_type = 'wait';
+-- That of creation has the same order.
+DROP INDEX work_request_default_expiring;

@@ -142,10 +142,9 @@ impl WorkRequestManager<'_> {
     /// Begins every wait task that is ready: it needs no worker. How many.
     pub async fn start_waits(&self, now: DateTime<Utc>) -> Result<usize> {
         let ready = work_request::Entity::find()
-            // In the words of the partial index, which only then is used.
-            .filter(Expr::cust(r#""work_request"."status" IN ('blocked', 'pending', 'running')"#))
             .filter(has_status(Statuses::Pending))
-            .filter(work_request::Column::TaskType.eq(Text(TaskType::Wait)))
+            // In the words of the partial index, which only then is used.
+            .filter(Expr::cust(r#""work_request"."task_type" = 'wait'"#))
             .order_by_asc(work_request::Column::Id)
             .all(self.0.reader())
             .await?;
