@@ -42,6 +42,6 @@ DROP INDEX work_request_status;
 DROP INDEX work_request_open;
 CREATE INDEX work_request_open ON work_request (status, workspace_id, created_at DESC, id DESC)
     WHERE status IN ('blocked', 'pending', 'running');
-CREATE INDEX work_request_wait ON work_request (id) WHERE status = 'pending' AND task_type = 'wait';
+CREATE INDEX work_request_wait ON work_request (id) WHERE status = 'pending' AND task_type = 'Wait';
 -- That of creation has the same order.
 DROP INDEX work_request_default_expiring;

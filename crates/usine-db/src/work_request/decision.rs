@@ -144,7 +144,7 @@ impl WorkRequestManager<'_> {
         let ready = work_request::Entity::find()
             .filter(has_status(Statuses::Pending))
             // In the words of the partial index, which only then is used.
-            .filter(Expr::cust(r#""work_request"."task_type" = 'wait'"#))
+            .filter(Expr::cust(format!(r#""work_request"."task_type" = '{}'"#, TaskType::Wait)))
             .order_by_asc(work_request::Column::Id)
             .all(self.0.reader())
             .await?;
