@@ -52,6 +52,11 @@ pub fn label(row: &WorkRequest) -> String {
 }
 
 impl Rows {
+    /// What its rows are called on the page, where another table may have the same work requests.
+    fn name(&self) -> String {
+        self.caption.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+    }
+
     /// The rows of these work requests. All are in places that may be seen.
     pub async fn of(state: &AppState, caption: &str, rows: Vec<WorkRequest>) -> ApiResult<Self> {
         let now = state.now();
