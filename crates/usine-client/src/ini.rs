@@ -58,8 +58,14 @@ impl IniFile {
             if section == "default" {
                 return Err(IniError::Syntax("there are keys before the first [section]".to_owned()));
             }
-            let keys = keys.into_iter().map(|(key, value)| (key.to_lowercase(), value.unwrap_or_default()));
-            file.sections.entry(section).or_default().extend(keys);
+            let known = file.sections.entry(section.clone()).or_default();
+            for (key, value) in keys {
+                let key = key.to_lowercase();
+                // Which one comes last is not known here. Python refuses it, too.
+                if known.insert(key.clone(), value.unwrap_or_default()).is_some() {
+                    return Err(IniError::Syntax(format!("[{section}] has the key {key:?} twice")));
+                }
+            }
         }
         let defaults = file.sections.remove(DEFAULT).unwrap_or_default();
         let raw = std::mem::take(&mut file.sections);
@@ -183,6 +189,7 @@ mod tests {
             ("[a]\nx = %(x)s\n", "refers to itself"),
             ("[a\n", "closing bracket"),
             ("x = 1\n", "before the first"),
+            ("[a]\nKey = 1\nkey = 2\n", "\"key\" twice"),
         ] {
             let error = IniFile::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
