@@ -1,8 +1,9 @@
 //! Changes that come many at a time are written together: one transaction, few statements, one wait for the disk.
 //!
 //! Whoever submits, assigns, fetches or reports puts a job into the queue and waits for its answer. A task takes what waits,
-//! does it in one transaction, and goes on until nothing waits. SQLite has one such task, PostgreSQL two. While the disk is written to, the next
-//! batch grows: alone, a job waits for nobody; under load, hundreds share a commit. An answer comes after the commit.
+//! does it in one transaction, and goes on until nothing waits; SQLite has one such task, PostgreSQL two. While the disk is
+//! written to, the next batch grows: alone, a job waits for nobody; under load, hundreds share a commit. An answer comes after
+//! the commit.
 //!
 //! What fails for one job (it names what does not exist) is its own answer. When the transaction fails, its jobs are done
 //! one by one, each in its own: nobody pays for another's fault.
