@@ -228,7 +228,8 @@ impl WorkerManager<'_> {
             )
     }
 
-    /// The ids of those: connections come and go, the rest of a worker rarely changes.
+    /// The ids of the workers that are connected, longest connected first. Ids only: connections come and go, the rest of a
+    /// worker rarely changes.
     pub async fn connected_ids(&self) -> Result<Vec<i64>> {
         let (from, order) = ("worker WHERE connected_at IS NOT NULL", "ORDER BY connected_at, id");
         let ids = bulk::numbers(self.0.reader(), ["id"], from, order).await?;
