@@ -206,14 +206,22 @@ impl House {
         list.as_array().unwrap().clone()
     }
 
-    /// Most resident memory that server and worker have had, in KiB.
-    pub fn peak_memory(&self) -> (u64, u64) {
-        let peak = |child: &Option<Child>| {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.as_ref().unwrap().id())).unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
-            line.strip_suffix(" kB").unwrap().parse().unwrap()
-        };
-        (peak(&self.server), peak(&self.worker))
+    /// Resident memory of server and worker now, in KiB. From now on [`House::peak_memory`] counts.
+    pub fn memory(&self) -> [u64; 2] {
+        self.processes().map(|id| {
+            // Takes the peak back to what is now: proc(5).
+            std::fs::write(format!("/proc/{id}/clear_refs"), "5").unwrap();
+            memory(id, "VmRSS:")
+        })
+    }
+
+    /// Most resident memory that server and worker have had since [`House::memory`], in KiB.
+    pub fn peak_memory(&self) -> [u64; 2] {
+        self.processes().map(|id| memory(id, "VmHWM:"))
+    }
+
+    fn processes(&self) -> [u32; 2] {
+        [&self.server, &self.worker].map(|child| child.as_ref().unwrap().id())
     }
 
     /// Schema, invariants and store are in order.
@@ -225,6 +233,12 @@ impl House {
         let read = |name| std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
         format!("--- server\n{}--- worker\n{}", read("server.log"), read("worker.log"))
     }
+}
+
+fn memory(process: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
+    line.strip_suffix(" kB").unwrap().parse().unwrap()
 }
 
 impl Drop for House {
