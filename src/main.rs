@@ -29,8 +29,9 @@ use exit::Code;
 use output::Format;
 
 /// A server makes and drops some thousand small things for a work request: the C library's own takes twice as long for them.
+/// SQLite's come from it, too. Its settings are in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match std::env::args_os().next().map_or(Personality::Usine, |name| Personality::of(&name)) {

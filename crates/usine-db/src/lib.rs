@@ -9,6 +9,7 @@ pub mod account;
 pub mod artifact;
 mod batch;
 mod bulk;
+mod checkpoint;
 pub mod coordination;
 mod database;
 pub mod enrolment;

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt as _};
+use tower::{Service, ServiceBuilder, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -117,6 +117,7 @@ impl Server {
         tasks.spawn(upkeep::run_presence(state.clone()));
         tasks.spawn(live_log::exchange(state.clone()));
         tasks.spawn(announce(state.clone()));
+        tasks.spawn(checkpoint(state.clone()));
         tasks.spawn(upkeep::run(state.clone()));
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
         tasks.spawn(upkeep::run_expiry(state.clone()));
@@ -135,6 +136,14 @@ async fn announce(state: AppState) {
     tokio::select! {
         () = state.shutdown.cancelled() => {}
         () = state.database.announce() => {}
+    }
+}
+
+/// Keeps the log of SQLite's database short.
+async fn checkpoint(state: AppState) {
+    tokio::select! {
+        () = state.shutdown.cancelled() => {}
+        () = state.database.checkpoint() => {}
     }
 }
 
@@ -213,13 +222,17 @@ pub fn service(
         .into_router()
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
-        .layer(from_fn_with_state(state.clone(), web::errors::as_pages))
-        .layer(from_fn_with_state(state.clone(), overload::admit))
-        .layer(from_fn(web::timed))
-        .layer(CompressionLayer::new().compress_when(web::is_page))
-        .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
-        .layer(CatchPanicLayer::new())
-        .layer(TraceLayer::new_for_http())
+        // One layer of many, from the outermost to the innermost: each layer of a router's own is allocated for each request.
+        .layer(
+            ServiceBuilder::new()
+                .layer(TraceLayer::new_for_http())
+                .layer(CatchPanicLayer::new())
+                .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("Cookie, Token")))
+                .layer(CompressionLayer::new().compress_when(web::is_page))
+                .layer(from_fn(web::timed))
+                .layer(from_fn_with_state(state.clone(), overload::admit))
+                .layer(from_fn_with_state(state.clone(), web::errors::as_pages)),
+        )
         .with_state(state.clone());
     router.map_request(|request: Request| api::normalize(request))
 }

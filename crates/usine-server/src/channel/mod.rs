@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use axum::extract::ws::WebSocketUpgrade;
 use chrono::{DateTime, Utc};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use usine_db::entity::event;
 use usine_db::{WorkRequestManager, WorkerManager};
 use usine_model::event::EventKind;
@@ -60,11 +60,20 @@ fn small(upgrade: WebSocketUpgrade, max_message: usize) -> WebSocketUpgrade {
     upgrade.read_buffer_size(BUFFER).write_buffer_size(BUFFER).max_message_size(max_message).max_frame_size(max_message)
 }
 
+/// So many connections come or go at once.
+const TURNS: usize = 16;
+
 /// Which workers are connected to this server, and since when the others are silent.
-#[derive(Default)]
 pub struct Hub {
     workers: Mutex<HashMap<i64, Presence>>,
     next: AtomicU64,
+    turns: Semaphore,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { workers: Mutex::default(), next: AtomicU64::new(0), turns: Semaphore::new(TURNS) }
+    }
 }
 
 #[derive(Default)]
@@ -74,6 +83,14 @@ struct Presence {
 }
 
 impl Hub {
+    /// What a connection asks of the database when it comes and goes. All workers do when a server starts and when it stops,
+    /// and a query takes more memory than all else of a connection: they wait for a turn, and have the memory only then.
+    async fn in_turn<T, F: Future<Output = T>>(&self, work: impl FnOnce() -> F) -> T {
+        // It is never closed.
+        let _turn = self.turns.acquire().await;
+        Box::pin(work()).await
+    }
+
     /// A worker has connected: its number for [`Hub::leave`], and what to send it.
     fn join(&self, worker: i64) -> (u64, mpsc::Receiver<News>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);

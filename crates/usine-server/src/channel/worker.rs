@@ -39,7 +39,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(super) async fn connect(State(state): State<AppState>, upgrade: WebSocketUpgrade, parts: Parts) -> Response {
     let key = presented_key(&parts).map(str::to_owned);
     small(upgrade, MAX_MESSAGE).on_upgrade(async move |mut socket| {
-        match Session::admit(&state, key.as_deref()).await {
+        match state.hub.in_turn(|| Session::admit(&state, key.as_deref())).await {
             Ok(session) => serve(state, session, socket).await,
             Err(refusal) => {
                 // Whether a refused worker hears of it makes no difference here.
@@ -154,7 +154,7 @@ impl Session {
 
 async fn serve(state: AppState, mut session: Session, mut socket: WebSocket) {
     let outcome = async {
-        match session.greet(&state).await? {
+        match state.hub.in_turn(|| session.greet(&state)).await? {
             Ok(greeting) => {
                 for message in greeting {
                     send(&mut socket, &message).await?;
@@ -165,7 +165,7 @@ async fn serve(state: AppState, mut session: Session, mut socket: WebSocket) {
                 return Ok(());
             }
         }
-        if let Some(message) = session.begin(&state).await? {
+        if let Some(message) = state.hub.in_turn(|| session.begin(&state)).await? {
             send(&mut socket, &message).await?;
         }
         converse(&state, &mut session, &mut socket).await
@@ -177,7 +177,7 @@ async fn serve(state: AppState, mut session: Session, mut socket: WebSocket) {
         Err(ChannelError::Socket(error)) => tracing::info!(worker, %error, "connection lost"),
         Err(ChannelError::Database(error)) => tracing::error!(worker, %error, "connection given up"),
     }
-    tokio::join!(close(socket), session.end(&state));
+    tokio::join!(close(socket), state.hub.in_turn(|| session.end(&state)));
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +224,10 @@ async fn converse(state: &AppState, session: &mut Session, socket: &mut WebSocke
                 let worker = &session.worker;
                 match message {
                     None | Some(Ok(Message::Close(_))) => return Ok(()),
-                    Some(Ok(Message::Text(text))) => take_log(state, worker, &mut writes_logs_of, &text).await?,
+                    // Boxed: a thousand of these tasks mostly wait.
+                    Some(Ok(Message::Text(text))) => {
+                        Box::pin(take_log(state, worker, &mut writes_logs_of, &text)).await?;
+                    }
                     Some(Ok(Message::Binary(_))) => tracing::warn!(worker = worker.name, "binary message ignored"),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Err(error)) => return Err(error.into()),
