@@ -83,8 +83,6 @@ struct Inner {
     several: AtomicBool,
     /// Events have been written of which other servers should hear.
     news: Notify,
-    /// Something has been committed.
-    committed: Notify,
 }
 
 /// A thread that lives as long as this.
@@ -145,7 +143,7 @@ impl Database {
                         .busy_timeout(Duration::from_secs(10))
                         .foreign_keys(true)
                         .pragma("cache_size", format!("-{}", role.cache()))
-                        // Pages. The server's own checkpoints leave little to do then: `checkpoint.rs`.
+                        // Pages; SQLite's 1000 would be written back several times a second under load.
                         .pragma("wal_autocheckpoint", "4000")
                         .statement_cache_capacity(256)
                 })
@@ -186,7 +184,6 @@ impl Database {
             server: AtomicI64::new(0),
             several: AtomicBool::new(false),
             news: Notify::new(),
-            committed: Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -250,10 +247,6 @@ impl Database {
 
     pub(crate) async fn wait_for_news(&self) {
         self.inner.news.notified().await;
-    }
-
-    pub(crate) async fn wait_for_commit(&self) {
-        self.inner.committed.notified().await;
     }
 
     /// The connection for reading.
@@ -366,7 +359,6 @@ impl Database {
         let outcome = match outcome {
             Ok(value) => match transaction.commit().await {
                 Ok(events) => {
-                    self.inner.committed.notify_one();
                     if !events.is_empty() {
                         self.inner.news.notify_one();
                     }

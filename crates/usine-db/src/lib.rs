@@ -9,7 +9,6 @@ pub mod account;
 pub mod artifact;
 mod batch;
 mod bulk;
-mod checkpoint;
 pub mod coordination;
 mod database;
 pub mod enrolment;

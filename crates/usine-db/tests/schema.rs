@@ -3,8 +3,6 @@
 mod farm;
 mod support;
 
-use std::time::Duration;
-
 use farm::{Farm, stories};
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, Statement};
@@ -352,29 +350,4 @@ async fn damage_is_seen_by_sqlite() {
 #[tokio::test]
 async fn damage_is_seen_by_postgres() {
     damage_is_seen(TestDatabase::postgres().await).await;
-}
-
-#[tokio::test]
-async fn what_is_committed_comes_from_the_log_into_the_database() {
-    let database = TestDatabase::sqlite().await;
-    let farm = Farm::new(&database);
-    let path = database.url().strip_prefix("sqlite:").unwrap();
-    let has = |name: &str| {
-        let file = std::fs::read(path).unwrap();
-        file.windows(name.len()).any(|window| window == name.as_bytes())
-    };
-    let writes = async {
-        for name in ["the-first-of-all", "another-one"] {
-            ScopeManager(&database).create(name, None, None, None, farm.now()).await.unwrap();
-            assert!(!has(name), "{name} is only in the log");
-            while !has(name) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = database.checkpoint() => panic!("there is always something to copy"),
-        () = writes => {}
-    }
-    database.remove().await;
 }

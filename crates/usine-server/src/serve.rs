@@ -117,7 +117,6 @@ impl Server {
         tasks.spawn(upkeep::run_presence(state.clone()));
         tasks.spawn(live_log::exchange(state.clone()));
         tasks.spawn(announce(state.clone()));
-        tasks.spawn(checkpoint(state.clone()));
         tasks.spawn(upkeep::run(state.clone()));
         tasks.spawn(upkeep::watch_foreign_events(state.clone()));
         tasks.spawn(upkeep::run_expiry(state.clone()));
@@ -136,14 +135,6 @@ async fn announce(state: AppState) {
     tokio::select! {
         () = state.shutdown.cancelled() => {}
         () = state.database.announce() => {}
-    }
-}
-
-/// Keeps the log of SQLite's database short.
-async fn checkpoint(state: AppState) {
-    tokio::select! {
-        () = state.shutdown.cancelled() => {}
-        () = state.database.checkpoint() => {}
     }
 }
 
