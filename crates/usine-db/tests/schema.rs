@@ -21,15 +21,18 @@ use usine_model::permission::{
 };
 
 /// The migrations after the first, and what takes them back, the last one first.
-const LATER: [&str; 6] = [
+const LATER: [&str; 7] = [
     "m20261124_000002_limits",
     "m20261129_000003_tenancy",
     "m20261129_000004_upkeep",
     "m20261129_000005_pages",
     "m20261129_000006_shares",
     "m20261129_000007_servers",
+    "m20261130_000008_indexes",
 ];
-const BACK_TO_LIMITS: [&str; 60] = [
+const BACK_TO_LIMITS: [&str; 62] = [
+    "CREATE INDEX event_worker ON event (worker_id, id) WHERE worker_id IS NOT NULL",
+    "DELETE FROM seaql_migrations WHERE version = 'm20261130_000008_indexes'",
     "CREATE INDEX work_request_default_expiring ON work_request (workspace_id, created_at, id) WHERE expiration_delay IS NULL",
     "DROP INDEX work_request_wait",
     "DROP INDEX work_request_open",
@@ -105,6 +108,8 @@ const BACK_TO_INITIAL: [&str; 5] = [
 async fn back_to_limits(db: &Database) {
     if db.backend() == Engine::Postgres {
         db.reader().execute_unprepared("DROP FUNCTION next_generation() CASCADE").await.unwrap();
+        let unique = "DROP INDEX work_request_supersedes; ALTER TABLE work_request ADD UNIQUE (supersedes_id)";
+        db.reader().execute_unprepared(unique).await.unwrap();
     } else {
         let named = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'generation_%'";
         let triggers = db.reader().query_all_raw(Statement::from_string(db.backend(), named)).await.unwrap();

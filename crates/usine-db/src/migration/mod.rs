@@ -24,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(Pages),
             Box::new(Shares),
             Box::new(Servers),
+            Box::new(Indexes),
         ]
     }
 }
@@ -209,6 +210,34 @@ impl MigrationTrait for Servers {
         let connection = manager.get_connection();
         let sql = dialect(include_str!("m20261129_000007_servers.sql"), connection.get_database_backend());
         connection.execute_unprepared(&sql).await?;
+        Ok(())
+    }
+}
+
+/// Indexes that cost less to write.
+struct Indexes;
+
+impl MigrationName for Indexes {
+    fn name(&self) -> &str {
+        "m20261130_000008_indexes"
+    }
+}
+
+/// Most work requests supersede none. Only PostgreSQL can drop the index of a `UNIQUE` column; SQLite writes to it only once.
+const FEW_SUPERSEDE: &str = "
+ALTER TABLE work_request DROP CONSTRAINT work_request_supersedes_id_key;
+CREATE UNIQUE INDEX work_request_supersedes ON work_request (supersedes_id) WHERE supersedes_id IS NOT NULL;
+";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Indexes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let backend = connection.get_database_backend();
+        connection.execute_unprepared(&dialect(include_str!("m20261130_000008_indexes.sql"), backend)).await?;
+        if backend == DbBackend::Postgres {
+            connection.execute_unprepared(FEW_SUPERSEDE).await?;
+        }
         Ok(())
     }
 }
