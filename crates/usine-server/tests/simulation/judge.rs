@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::EntityTrait;
 use usine_db::entity::{artifact, event, work_request};
-use usine_db::{WorkRequest, WorkRequestManager, WorkerManager};
+use usine_db::{Database, WorkRequest, WorkRequestManager, WorkerManager};
 use usine_model::event::EventKind;
 use usine_model::work_request::{Results, Statuses};
 
@@ -15,6 +15,12 @@ use crate::world::World;
 /// Longest that a work request may wait while a worker waits that could take it: the scheduler's own interval, and some.
 const FAIR: i64 = 32 * SECOND;
 
+/// How long a worker may be silent, in milliseconds: as the server's configuration says.
+const LEASE: i64 = 90 * SECOND;
+
+/// How often a work request is tried again by itself.
+const RETRIES: i64 = 3;
+
 /// What was seen.
 #[derive(Default)]
 pub struct Judge {
@@ -22,8 +28,14 @@ pub struct Judge {
     submitted: BTreeSet<i64>,
     /// What each key was for, and what its worker made of it.
     runs: BTreeMap<String, (i64, &'static str, bool)>,
+    /// The key that was handed out last, by work request.
+    keys: BTreeMap<i64, String>,
     /// The key whose report the server took, by work request.
     taken: BTreeMap<i64, String>,
+    /// When the server last had a sign of life from each worker.
+    heard: BTreeMap<usize, i64>,
+    /// What was found wrong where nobody listened.
+    objection: Option<String>,
     aborted: BTreeSet<i64>,
     /// How each ended that has.
     ended: BTreeMap<i64, (Statuses, Results)>,
@@ -35,6 +47,11 @@ impl Judge {
     /// A run came to a result.
     pub fn ran(&mut self, id: i64, key: &str, result: &'static str, artifact: bool) {
         self.runs.insert(key.to_owned(), (id, result, artifact));
+    }
+
+    /// The server had a sign of life from a worker.
+    pub fn heard(&mut self, worker: usize, now: i64) {
+        self.heard.insert(worker, now);
     }
 }
 
@@ -57,15 +74,20 @@ impl World<'_> {
             Purpose::Submit { .. } => return Err(format!("a submission is answered with {status}")),
             Purpose::Next if status == 200 => {
                 self.done.handed_out += 1;
-                let id = outcome.json()["id"].as_i64().unwrap();
+                let body = outcome.json();
+                let (id, key) = (body["id"].as_i64().unwrap(), body["token"].as_str().unwrap());
                 if let Some(end) = self.judge.ended.get(&id) {
                     return Err(format!("{id} is handed out, and has ended before: {end:?}"));
                 }
+                self.judge.keys.insert(id, key.to_owned());
             }
             Purpose::Report if status == 200 => {
                 let id = id_in_path();
                 let key = &call.request.token;
                 match self.judge.taken.insert(id, key.clone()) {
+                    None if self.judge.keys.get(&id) != Some(key) => {
+                        return Err(format!("the result of an earlier run of {id} counts"));
+                    }
                     None => self.done.accepted += 1,
                     Some(first) if first == *key => self.done.repeated += 1,
                     Some(_) => return Err(format!("two runs of {id} were both told that their result counts")),
@@ -80,6 +102,19 @@ impl World<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The server has written that something happened. What is wrong with it is said at the next look around.
+    pub fn judge_event(&mut self, event: &event::Model) {
+        if *event.kind != EventKind::WorkerLost {
+            return;
+        }
+        let heard = self.workers.iter().position(|worker| Some(worker.id) == event.worker_id);
+        let heard = heard.and_then(|worker| self.judge.heard.get(&worker)).copied().unwrap_or(0);
+        let silent = self.time() - heard.max(self.server.started_at);
+        if silent < LEASE {
+            self.judge.objection = Some(format!("a worker is lost that was heard {silent} ms ago: {event:?}"));
+        }
     }
 
     async fn rows(&self) -> Vec<WorkRequest> {
@@ -99,9 +134,13 @@ impl World<'_> {
         format!("{open:?}, workers {doing:?}")
     }
 
-    /// While it goes on: what has ended stays so, and nobody waits for each other.
+    /// While it goes on: the invariants hold, what has ended stays so, and nobody waits for each other.
     pub async fn look_around(&mut self) -> Result<(), String> {
         let Some(state) = self.server.state() else { return Ok(()) };
+        if let Some(objection) = self.judge.objection.take() {
+            return Err(objection);
+        }
+        invariants_hold(&state.database).await?;
         let rows = self.rows().await;
         for row in rows.iter().filter(|row| row.status.is_terminal()) {
             let end = (*row.status, *row.result);
@@ -136,10 +175,7 @@ impl World<'_> {
     /// At the end.
     pub async fn verdict(&mut self) -> Result<(), String> {
         let state = self.server.state().ok_or("the server does not run")?;
-        let violations = usine_db::invariants::check(&state.database).await.unwrap();
-        if !violations.is_empty() {
-            return Err(format!("invariants are broken: {violations:?}"));
-        }
+        invariants_hold(&state.database).await?;
         let rows: BTreeMap<i64, WorkRequest> = self.rows().await.into_iter().map(|row| (row.id, row)).collect();
         let firsts: BTreeSet<i64> = rows.values().filter(|row| row.supersedes_id.is_none()).map(|row| row.id).collect();
         if firsts != self.judge.submitted {
@@ -188,10 +224,13 @@ impl World<'_> {
             }
             // Who asked for an end, and who may expect another try.
             let given_up = *row.status == Statuses::Aborted && !self.judge.aborted.contains(&id);
-            if given_up && heirs == 0 && row.retry_count() < 3 {
+            if row.retry_count() > RETRIES {
+                return Err(format!("{id} was tried again {} times", row.retry_count()));
+            }
+            if given_up && heirs == 0 && row.retry_count() < RETRIES {
                 return Err(format!("{id} was given up after {} tries", row.retry_count()));
             }
-            if *row.result == Results::TemporaryFailure && heirs == 0 && row.retry_count() < 3 {
+            if *row.result == Results::TemporaryFailure && heirs == 0 && row.retry_count() < RETRIES {
                 return Err(format!("{id} failed temporarily, and was not tried again"));
             }
             self.done.given_up += u64::from(given_up && heirs == 0);
@@ -201,4 +240,9 @@ impl World<'_> {
         }
         Ok(())
     }
+}
+
+async fn invariants_hold(database: &Database) -> Result<(), String> {
+    let violations = usine_db::invariants::check(database).await.unwrap();
+    if violations.is_empty() { Ok(()) } else { Err(format!("invariants are broken: {violations:?}")) }
 }

@@ -172,6 +172,7 @@ impl World<'_> {
             }
         }
         for event in happened {
+            self.judge_event(&event);
             self.after(3, Event::Told { boot, event: Box::new(event) });
         }
         if wake {
@@ -239,6 +240,7 @@ impl World<'_> {
                 let mut messages = Vec::from(session.greet(&state).await.unwrap().unwrap());
                 messages.extend(session.begin(&state).await.unwrap());
                 running.sessions.push(Connection { number, worker, session, last });
+                self.judge.heard(worker, last);
                 let place = running.sessions.len() - 1;
                 for message in messages {
                     self.send(place, message);
@@ -262,6 +264,7 @@ impl World<'_> {
         let state = running.state.clone();
         if broken.is_none() {
             session.hear(state.now());
+            self.judge.heard(worker, now);
             self.after((last - now).max(0) + 1, Event::WorkerMisses { worker, connection: number });
         }
         session.end(&state).await;
@@ -300,12 +303,14 @@ impl World<'_> {
         if boot != self.server.boot {
             return Ok(());
         }
+        let now = self.time();
         let Some(running) = &mut self.server.running else { return Ok(()) };
         let state = running.state.clone();
         // Pongs.
         for connection in &mut running.sessions {
             if !self.severed.contains_key(&connection.number) {
                 connection.session.hear(state.now());
+                self.judge.heard(connection.worker, now);
             }
         }
         upkeep::look(&state).await;
