@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement
 use serde_json::json;
 use support::databases;
 use usine_db::entity::{requirement_set, work_request};
-use usine_db::work_request::{ReportOutcome, SchedulerTags};
+use usine_db::work_request::{ListFilter, ReportOutcome, SchedulerTags};
 use usine_db::{Database, QueueManager, WorkRequest, Worker};
 use usine_model::event::EventKind::*;
 use usine_model::tags::Tags;
@@ -386,6 +386,35 @@ stories! {
         assert_eq!(head(db, &sets).await.unwrap().requirement_set_id, Some(sets[0]));
         let last = farm.pending_with(-1, &requiring(&["a"])).await;
         assert_eq!(QueueManager(db).count_ahead(&last, &sets).await.unwrap(), 4 * 501);
+    }
+
+    /// A list begins with the newest, at the end of its index, and sorts nothing.
+    async fn a_list_reads_what_it_shows(db: &Database) {
+        let farm = Farm::new(db);
+        let mut past = farm.pending().await;
+        multiply(db, &farm.pending().await, Statuses::Pending, 3000).await;
+        farm.complete(&mut past, Results::Success).await;
+        db.reader().execute_unprepared("DELETE FROM event WHERE kind = 'completed'").await.unwrap();
+        multiply(db, &past, Statuses::Completed, 3000).await;
+        db.reader().execute_unprepared("ANALYZE").await.unwrap();
+        let (workspace_ids, place) = (vec![past.workspace_id], (past.created_at, past.id + 1000));
+        let all = ListFilter { workspace_ids, ..ListFilter::default() };
+        let task_name = Some(past.task_name.clone());
+        for (index, filter) in [
+            ("work_request_created", all.clone()),
+            ("work_request_created", ListFilter { after: Some(place), ..all.clone() }),
+            ("work_request_created", ListFilter { before: Some(place), ..all.clone() }),
+            ("work_request_open", ListFilter { statuses: vec![Statuses::Pending], ..all.clone() }),
+            // All rows are of this task, so that either will do.
+            ("work_request_", ListFilter { task_name, ..all.clone() }),
+        ] {
+            let plan = explain(db, farm.work_requests().list_statement(&filter, 20)).await;
+            assert!(plan.contains(index), "{filter:?}: {plan}");
+            assert!(!plan.contains("Seq Scan") && !plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+        }
+        // The pending ones were made after the one that ended, and its copies bear its time.
+        let newest = farm.work_requests().list(&all, 3).await.unwrap();
+        assert_eq!(newest.iter().map(|row| row.id).collect::<Vec<_>>(), [3002, 3001, 3000]);
     }
 }
 

@@ -16,15 +16,20 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        macro_rules! step {
+            ($name:literal) => {
+                Step::new($name, include_str!(concat!($name, ".sql")))
+            };
+        }
         vec![
-            Box::new(Initial),
-            Box::new(Limits),
-            Box::new(Tenancy),
-            Box::new(Upkeep),
-            Box::new(Pages),
-            Box::new(Shares),
-            Box::new(Servers),
-            Box::new(Indexes),
+            Box::new(Step { then: first_objects, ..step!("m20261123_000001_initial") }),
+            Box::new(step!("m20261124_000002_limits")),
+            Box::new(step!("m20261129_000003_tenancy")),
+            Box::new(step!("m20261129_000004_upkeep")),
+            Box::new(step!("m20261129_000005_pages")),
+            Box::new(Step { then: generation::triggers, ..step!("m20261129_000006_shares") }),
+            Box::new(step!("m20261129_000007_servers")),
+            Box::new(Step { then: few_supersede, ..step!("m20261130_000008_indexes") }),
         ]
     }
 }
@@ -64,15 +69,6 @@ pub(crate) async fn ahead(connection: &impl ConnectionTrait) -> Result<Option<St
     }
 }
 
-/// The first schema, and the objects that must exist in every database.
-struct Initial;
-
-impl MigrationName for Initial {
-    fn name(&self) -> &str {
-        "m20261123_000001_initial"
-    }
-}
-
 /// What the original's first migration leaves behind: system user, scope, workspace, file store.
 const FIRST_OBJECTS: &str = r#"
 INSERT INTO "user" (username, is_system, is_active, date_joined) VALUES ('_system', TRUE, TRUE, CURRENT_TIMESTAMP);
@@ -81,165 +77,61 @@ INSERT INTO workspace (scope_id, name, public, created_at) SELECT id, 'System', 
 INSERT INTO file_store (name, backend) VALUES ('Default', 'Local');
 "#;
 
-#[async_trait::async_trait]
-impl MigrationTrait for Initial {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let backend = connection.get_database_backend();
-        connection.execute_unprepared(&dialect(include_str!("m20261123_000001_initial.sql"), backend)).await?;
-        if backend == DbBackend::Postgres {
-            connection
-                .execute_unprepared("ALTER TABLE token ADD FOREIGN KEY (work_request_id) REFERENCES work_request (id)")
-                .await?;
-        }
-        let now = if backend == DbBackend::Postgres { "now()" } else { "strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')" };
-        connection.execute_unprepared(&FIRST_OBJECTS.replace("CURRENT_TIMESTAMP", now)).await?;
-        Ok(())
-    }
-}
-
-/// Limits of resources, and the rest after temporary failures.
-struct Limits;
-
-impl MigrationName for Limits {
-    fn name(&self) -> &str {
-        "m20261124_000002_limits"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Limits {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let sql = dialect(include_str!("m20261124_000002_limits.sql"), connection.get_database_backend());
-        connection.execute_unprepared(&sql).await?;
-        Ok(())
-    }
-}
-
-/// Groups, roles, inheritance, enrolment, sessions.
-struct Tenancy;
-
-impl MigrationName for Tenancy {
-    fn name(&self) -> &str {
-        "m20261129_000003_tenancy"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Tenancy {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let sql = dialect(include_str!("m20261129_000003_tenancy.sql"), connection.get_database_backend());
-        connection.execute_unprepared(&sql).await?;
-        Ok(())
-    }
-}
-
-/// Indexes for what upkeep looks for.
-struct Upkeep;
-
-impl MigrationName for Upkeep {
-    fn name(&self) -> &str {
-        "m20261129_000004_upkeep"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Upkeep {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let sql = dialect(include_str!("m20261129_000004_upkeep.sql"), connection.get_database_backend());
-        connection.execute_unprepared(&sql).await?;
-        Ok(())
-    }
-}
-
-/// What pages show, and indexes for what they list.
-struct Pages;
-
-impl MigrationName for Pages {
-    fn name(&self) -> &str {
-        "m20261129_000005_pages"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Pages {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let sql = dialect(include_str!("m20261129_000005_pages.sql"), connection.get_database_backend());
-        connection.execute_unprepared(&sql).await?;
-        Ok(())
-    }
-}
-
-/// Lanes of the queue, shares of owners, and the number that changes with who may do what.
-struct Shares;
-
-impl MigrationName for Shares {
-    fn name(&self) -> &str {
-        "m20261129_000006_shares"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Shares {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let backend = connection.get_database_backend();
-        let sql = dialect(include_str!("m20261129_000006_shares.sql"), backend);
-        connection.execute_unprepared(&sql).await?;
-        connection.execute_unprepared(&generation::triggers(backend)).await?;
-        Ok(())
-    }
-}
-
-/// Several servers on one database.
-struct Servers;
-
-impl MigrationName for Servers {
-    fn name(&self) -> &str {
-        "m20261129_000007_servers"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Servers {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let sql = dialect(include_str!("m20261129_000007_servers.sql"), connection.get_database_backend());
-        connection.execute_unprepared(&sql).await?;
-        Ok(())
-    }
-}
-
-/// Indexes that cost less to write.
-struct Indexes;
-
-impl MigrationName for Indexes {
-    fn name(&self) -> &str {
-        "m20261130_000008_indexes"
-    }
-}
-
 /// Most work requests supersede none. Only PostgreSQL can drop the index of a `UNIQUE` column; SQLite writes to it only once.
 const FEW_SUPERSEDE: &str = "
 ALTER TABLE work_request DROP CONSTRAINT work_request_supersedes_id_key;
 CREATE UNIQUE INDEX work_request_supersedes ON work_request (supersedes_id) WHERE supersedes_id IS NOT NULL;
 ";
 
+/// A migration.
+struct Step {
+    /// What it is known by in the database.
+    name: &'static str,
+    /// What it does, see [`dialect`].
+    sql: &'static str,
+    /// What it then does on this engine.
+    then: fn(DbBackend) -> String,
+}
+
+impl Step {
+    /// One that is the same on both engines.
+    const fn new(name: &'static str, sql: &'static str) -> Self {
+        Self { name, sql, then: |_| String::new() }
+    }
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
 #[async_trait::async_trait]
-impl MigrationTrait for Indexes {
+impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let backend = connection.get_database_backend();
-        connection.execute_unprepared(&dialect(include_str!("m20261130_000008_indexes.sql"), backend)).await?;
-        if backend == DbBackend::Postgres {
-            connection.execute_unprepared(FEW_SUPERSEDE).await?;
+        connection.execute_unprepared(&dialect(self.sql, backend)).await?;
+        let then = (self.then)(backend);
+        if !then.is_empty() {
+            connection.execute_unprepared(&then).await?;
         }
         Ok(())
     }
+}
+
+/// The objects that must exist in every database.
+fn first_objects(backend: DbBackend) -> String {
+    if backend == DbBackend::Postgres {
+        let reference = "ALTER TABLE token ADD FOREIGN KEY (work_request_id) REFERENCES work_request (id);";
+        format!("{reference}{}", FIRST_OBJECTS.replace("CURRENT_TIMESTAMP", "now()"))
+    } else {
+        FIRST_OBJECTS.replace("CURRENT_TIMESTAMP", "strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')")
+    }
+}
+
+fn few_supersede(backend: DbBackend) -> String {
+    if backend == DbBackend::Postgres { FEW_SUPERSEDE.to_owned() } else { String::new() }
 }
 
 /// Fills in the words that the engines spell differently.

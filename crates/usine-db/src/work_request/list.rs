@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
+    QueryTrait, Select, Statement,
 };
 use usine_model::work_request::{Results, Statuses, TaskType};
 
@@ -85,6 +85,19 @@ impl ListFilter {
             .apply_if(self.created_by_id, |query, id| query.filter(Column::CreatedById.eq(id)))
             .apply_if(self.requirement_sets.clone(), |query, ids| query.filter(Column::RequirementSetId.is_in(ids)))
     }
+
+    /// A part of the list, newest first; what comes before a place is found from there, the other way round.
+    fn page(&self, limit: u64) -> Select<work_request::Entity> {
+        let mut query = self.query();
+        if let Some((at, id)) = self.before {
+            query = query.filter(Column::CreatedAt.lt(at).or(Column::CreatedAt.eq(at).and(Column::Id.lt(id))));
+        }
+        if let Some((at, id)) = self.after {
+            query = query.filter(Column::CreatedAt.gt(at).or(Column::CreatedAt.eq(at).and(Column::Id.gt(id))));
+            return query.order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).limit(limit);
+        }
+        query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit)
+    }
 }
 
 /// How many open work requests of a kind there are.
@@ -131,19 +144,16 @@ pub struct Ended {
 impl WorkRequestManager<'_> {
     /// Lists work requests, newest first, at most `limit`.
     pub async fn list(&self, filter: &ListFilter, limit: u64) -> Result<Vec<WorkRequest>> {
-        let mut query = filter.query();
-        if let Some((at, id)) = filter.before {
-            query = query.filter(Column::CreatedAt.lt(at).or(Column::CreatedAt.eq(at).and(Column::Id.lt(id))));
-        }
-        if let Some((at, id)) = filter.after {
-            query = query.filter(Column::CreatedAt.gt(at).or(Column::CreatedAt.eq(at).and(Column::Id.gt(id))));
-            let oldest_first = query.order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).limit(limit);
-            let mut rows = oldest_first.all(self.0.reader()).await?;
+        let mut rows = filter.page(limit).all(self.0.reader()).await?;
+        if filter.after.is_some() {
             rows.reverse();
-            return Ok(rows);
         }
-        let newest_first = query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit);
-        Ok(newest_first.all(self.0.reader()).await?)
+        Ok(rows)
+    }
+
+    /// What [`WorkRequestManager::list`] asks the database, for whoever wants to have it explained.
+    pub fn list_statement(&self, filter: &ListFilter, limit: u64) -> Statement {
+        filter.page(limit).build(self.0.backend())
     }
 
     /// How many there are, counted up to `most`.
